@@ -1,0 +1,16 @@
+/** Every Redis key and channel of an installation; nothing else in the code spells one. */
+export function redisKeys(installation: string) {
+  const router = `berth:${installation}:router:`
+  return {
+    /** Prefix of all that a router may read, write, publish or subscribe to. */
+    routerPrefix: router,
+    /** String: the newest route snapshot as JSON. */
+    routeSnapshot: `${router}snapshot`,
+    /** Channel: snapshots, deltas and heartbeats of the leader. */
+    leaderFrames: `${router}leader`,
+    /** Channel: frames of routers whose direct connection is down. */
+    routerFrames: `${router}routers`,
+    /** BullMQ's prefix. */
+    queuePrefix: `berth:${installation}:queue`,
+  } as const
+}

@@ -1,0 +1,106 @@
+import { z } from 'zod'
+import { routeDelta, routeSnapshot, routeVersion } from './route-table.ts'
+
+/*
+ * What a router and the leader say to each other: one JSON object a line over the hub socket; the same frames
+ * travel over Redis (publish/subscribe) as the second way, wrapped with the router's id.
+ */
+
+/** First frame of a router. `version` is what it serves from, absent when it has no table. */
+export const helloFrame = z.object({
+  kind: z.literal('hello'),
+  router: z.string(),
+  incarnation: z.string(),
+  adminPort: z.int(),
+  version: routeVersion.optional(),
+})
+
+/**
+ * The router serves from `version`. `lingering` lists replicas that are in the table no more but still have
+ * requests in flight here: sent on every applied change and again whenever the list shrinks. A replica is
+ * withdrawn when every router has acknowledged a version without it and does not list it as lingering;
+ * by then its pooled sockets are closed too.
+ */
+export const acknowledgeFrame = z.object({
+  kind: z.literal('acknowledge'),
+  version: routeVersion,
+  lingering: z.array(z.string()),
+})
+
+/** Asks for a full table: none yet, or a delta did not fit. */
+export const resyncFrame = z.object({ kind: z.literal('resync') })
+
+/**
+ * A level, sent at once when a request finds no slot and repeated every 50 ms until the table answers it:
+ * `queued` requests wait and `inFlight` are being served in this router.
+ */
+export const demandFrame = z.object({
+  kind: z.literal('demand'),
+  revision: z.string(),
+  queued: z.int(),
+  inFlight: z.int(),
+})
+
+/**
+ * Everything the router is doing, every 500 ms. `concurrency` is the mean number of requests in flight and
+ * queued since the report before (time-weighted). `idleMs` of a replica is the time since its last request
+ * ended here, 0 while one is in flight. Revisions and replicas without any activity in the table are listed too.
+ */
+export const reportFrame = z.object({
+  kind: z.literal('report'),
+  version: routeVersion,
+  revisions: z.array(
+    z.object({
+      uid: z.string(),
+      inFlight: z.int(),
+      queued: z.int(),
+      concurrency: z.number(),
+      requests: z.int(),
+      replicas: z.array(z.object({ id: z.string(), inFlight: z.int(), idleMs: z.number() })),
+    }),
+  ),
+})
+
+/** Connecting to a replica failed or its connection died: the router has taken it out by itself for a while. */
+export const replicaFailedFrame = z.object({
+  kind: z.literal('replica-failed'),
+  replica: z.string(),
+  cause: z.string(),
+})
+
+export const routerFrame = z.discriminatedUnion('kind', [
+  helloFrame,
+  acknowledgeFrame,
+  resyncFrame,
+  demandFrame,
+  reportFrame,
+  replicaFailedFrame,
+])
+export type RouterFrame = z.infer<typeof routerFrame>
+export type ReportFrame = z.infer<typeof reportFrame>
+export type DemandFrame = z.infer<typeof demandFrame>
+
+/** Sent by a worker that is not the leader, before it closes the connection. */
+export const notLeaderFrame = z.object({ kind: z.literal('not-leader') })
+/** Every 500 ms, so that a router knows that its leader lives. */
+export const heartbeatFrame = z.object({ kind: z.literal('heartbeat'), epoch: z.int() })
+
+export const leaderFrame = z.discriminatedUnion('kind', [
+  routeSnapshot,
+  routeDelta,
+  notLeaderFrame,
+  heartbeatFrame,
+])
+export type LeaderFrame = z.infer<typeof leaderFrame>
+
+/** A router's frame on the Redis channel. */
+export const relayedRouterFrame = z.object({
+  router: z.string(),
+  incarnation: z.string(),
+  frame: routerFrame,
+})
+export type RelayedRouterFrame = z.infer<typeof relayedRouterFrame>
+
+export const reportIntervalMs = 500
+export const demandRepeatMs = 50
+export const heartbeatIntervalMs = 500

@@ -1,0 +1,84 @@
+import { z } from 'zod'
+
+/*
+ * What a revision is made of, in the shape it is stored and worked with. The flat fields of the API are the
+ * friendly face of this: containers are a list, resources a map and a workload has a kind from the start.
+ * Values of environment variables are not in here: they are encrypted beside it.
+ */
+
+const probeTiming = {
+  initialDelaySeconds: z.int().min(0).max(3600).default(0),
+  periodSeconds: z.int().min(1).max(3600).default(10),
+  timeoutSeconds: z.int().min(1).max(3600).default(1),
+  successThreshold: z.int().min(1).max(100).default(1),
+  failureThreshold: z.int().min(1).max(1000).default(3),
+}
+
+export const probeTemplate = z.strictObject({
+  check: z.discriminatedUnion('kind', [
+    z.strictObject({
+      kind: z.literal('httpGet'),
+      path: z.string(),
+      port: z.int().min(1).max(65_535).optional(),
+      headers: z.array(z.strictObject({ name: z.string(), value: z.string() })).default([]),
+    }),
+    z.strictObject({ kind: z.literal('tcpSocket'), port: z.int().min(1).max(65_535).optional() }),
+    z.strictObject({
+      kind: z.literal('grpc'),
+      port: z.int().min(1).max(65_535).optional(),
+      service: z.string().optional(),
+    }),
+  ]),
+  ...probeTiming,
+})
+export type ProbeTemplate = z.infer<typeof probeTemplate>
+
+export const containerTemplate = z.strictObject({
+  name: z.literal('app'),
+  /** The reference as the user wrote it; what runs is the revision's digest. */
+  image: z.string(),
+  command: z.array(z.string()),
+  args: z.array(z.string()),
+  ports: z
+    .array(z.strictObject({ port: z.int().min(1).max(65_535), protocol: z.literal('http1') }))
+    .length(1),
+  /** `cpu` in thousandths of a core, `memory` in bytes. */
+  resources: z.strictObject({ cpu: z.int().positive(), memory: z.int().positive() }),
+  readinessProbe: probeTemplate.optional(),
+  startupProbe: probeTemplate.optional(),
+  livenessProbe: probeTemplate.optional(),
+})
+export type ContainerTemplate = z.infer<typeof containerTemplate>
+
+export const revisionTemplate = z.strictObject({
+  kind: z.literal('http'),
+  containers: z.array(containerTemplate).length(1),
+  /** In-flight requests that one replica may have; 0 is unlimited. */
+  concurrency: z.int().min(0).max(1000),
+  timeoutSeconds: z.int().min(1).max(3600),
+  pool: z.string(),
+  nodeSelector: z.record(z.string(), z.string()),
+})
+export type RevisionTemplate = z.infer<typeof revisionTemplate>
+
+/** Seconds since the last request after which a replica steps down to the rung; "never" switches it off. */
+export const idleSettings = z.strictObject({
+  freezeAfterSeconds: z.union([z.number(), z.literal('never')]),
+  parkAfterSeconds: z.union([z.number(), z.literal('never')]),
+  coldAfterSeconds: z.union([z.number(), z.literal('never')]),
+})
+export type IdleSettings = z.infer<typeof idleSettings>
+
+/** What the user asked for: `latest` follows, a revision's name is a pin. Percentages sum to 100. */
+export const trafficTarget = z.strictObject({
+  revision: z.string(),
+  percent: z.int().min(0).max(100),
+  tag: z.string().nullable(),
+})
+export type TrafficTarget = z.infer<typeof trafficTarget>
+
+export const rolloutSettings = z.strictObject({ strategy: z.literal('immediate') })
+export type RolloutSettings = z.infer<typeof rolloutSettings>
+
+/** The environment of a container, decrypted. Never logged, never in Redis, labels or error texts. */
+export type Environment = Readonly<Record<string, string>>
