@@ -157,6 +157,16 @@ export const serviceStatus = pgTable('service_status', {
   updatedAt: instant('updated_at').notNull().defaultNow(),
 })
 
+/** Observed by the leader: the targets that every router has acknowledged for the service's own host. */
+export const serviceRoutes = pgTable('service_routes', {
+  serviceUid: text('service_uid')
+    .primaryKey()
+    .references(() => services.uid, { onDelete: 'cascade' }),
+  targets: jsonb('targets').$type<{ revision: string; percent: number }[]>().notNull(),
+  epoch: bigint('epoch', { mode: 'number' }).notNull(),
+  acknowledgedAt: instant('acknowledged_at').notNull().defaultNow(),
+})
+
 export const revisions = pgTable(
   'revisions',
   {
@@ -239,9 +249,8 @@ export const deploymentEvents = pgTable(
 )
 
 /**
- * A replica is a reservation on its node: inserting one and checking what fits is a single transaction.
- * `parked` reserves nothing. `routable` is the reconciler's word that the route table may carry it; `withdrawnAt`
- * is set while a step down or a stop is on its way.
+ * A replica is a reservation on its node: inserting one and checking what fits is a single transaction; a parked
+ * one reserves nothing. A reconcile pass inserts rows and marks them draining; the leader alone carries them out.
  */
 export const replicas = pgTable(
   'replicas',
@@ -251,6 +260,8 @@ export const replicas = pgTable(
     serviceUid: text('service_uid').notNull(),
     revisionUid: text('revision_uid').notNull(),
     nodeUid: text('node_uid').notNull(),
+    /** The deployment that asked for it, whose phases and events its start writes. */
+    deploymentId: text('deployment_id'),
     state: text('state', { enum: replicaStates }).notNull().default('starting'),
     rung: text('rung', { enum: rungs }).notNull().default('running'),
     address: text('address').notNull(),
