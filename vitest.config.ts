@@ -11,7 +11,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{apps,packages,infra,samples,test/support}/**/*.test.ts'],
+          include: ['{apps,packages,infra,samples,test/support}/**/*.test.ts', 'test/*.test.ts'],
           exclude: ['**/*.integration.test.ts', '**/node_modules/**'],
           testTimeout: 20_000,
         },

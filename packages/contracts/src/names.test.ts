@@ -1,0 +1,50 @@
+import { describe, expect, test } from 'vitest'
+import { hostLabel, hostLabelProblem, nameProblem, reservedNames, serviceNameLength } from './names.ts'
+
+const { min, max } = serviceNameLength
+const check = (name: string) => nameProblem(name, min, max)
+
+describe('a service name', () => {
+  test.each(['hello', 'a1b', 'a-b-c', 'x'.repeat(50)])('%s is taken', (name) => {
+    expect(check(name)).toBeUndefined()
+  })
+
+  test.each(['', 'ab', 'x'.repeat(51)])('"%s" has the wrong length', (name) => {
+    expect(check(name)).toMatch(/must be 3 to 50 characters long/)
+  })
+
+  test.each(['Hello', 'a_b', 'a.b', '-abc', 'abc-', 'abc\n', 'ab\u0430', '__proto__', 'a b'])(
+    '"%s" is not a label',
+    (name) => {
+      expect(check(name)).toMatch(/lower-case letters/)
+    },
+  )
+
+  test.each(['ab--c', 'xn--a'])('"%s" has the dashes that separate the project', (name) => {
+    expect(check(name)).toMatch(/must not contain "--"/)
+  })
+
+  test('of digits only is refused', () => {
+    expect(check('123')).toMatch(/letter/)
+  })
+
+  test.each([...reservedNames].filter((name) => !name.startsWith('_')))('"%s" is reserved', (name) => {
+    expect(check(name)).toMatch(/reserved|characters/)
+  })
+})
+
+describe('a host label', () => {
+  test('of the default project is the service alone', () => {
+    expect(hostLabel({ service: 'hello', project: 'default' })).toBe('hello')
+  })
+
+  test('carries the tag in front and the project behind', () => {
+    expect(hostLabel({ service: 'hello', project: 'acme', tag: 'canary' })).toBe('canary---hello--acme')
+  })
+
+  test('of 63 characters fits and of 64 does not', () => {
+    const service = 'x'.repeat(50)
+    expect(hostLabelProblem({ service, project: 'p'.repeat(11) })).toBeUndefined()
+    expect(hostLabelProblem({ service, project: 'p'.repeat(12) })).toMatch(/64 characters, at most 63/)
+  })
+})
