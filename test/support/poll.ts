@@ -30,7 +30,7 @@ export async function until<Value>(
       lastError = error
     }
     if (performance.now() >= deadline) {
-      const seen = lastError === undefined ? `last value ${JSON.stringify(lastValue)}` : String(lastError)
+      const seen = lastError === undefined ? `last value ${JSON.stringify(lastValue)}` : describeError(lastError)
       throw new Error(`timed out after ${timeoutMs} ms waiting for ${describe}; ${seen}`, {
         cause: lastError,
       })
@@ -41,4 +41,8 @@ export async function until<Value>(
 
 function isPresent<Value>(value: Value): value is Exclude<Value, undefined | null | false> {
   return value !== undefined && value !== null && value !== false
+}
+
+function describeError(error: unknown): string {
+  return error instanceof Error ? error.message : JSON.stringify(error)
 }

@@ -4,7 +4,6 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import pg from 'pg'
 import { startTestChild } from './child.ts'
 import { until } from './poll.ts'
 
@@ -42,7 +41,7 @@ export async function startPrivatePostgres(): Promise<PrivatePostgres> {
       ...(isRoot ? { user: 'postgres' } : {}),
     })
     const url = `postgres://postgres@localhost/postgres?host=${encodeURIComponent(folder)}`
-    await until(() => answers(url), { timeoutMs: 60_000, describe: 'Postgres to answer' }).catch(
+    await until(() => answers(bin, folder), { timeoutMs: 60_000, describe: 'Postgres to answer' }).catch(
       async (error: unknown) => {
         await child.stop('SIGKILL')
         throw new Error(`Postgres did not start: ${child.output()}`, { cause: error })
@@ -62,15 +61,10 @@ export async function startPrivatePostgres(): Promise<PrivatePostgres> {
   }
 }
 
-async function answers(url: string): Promise<boolean> {
-  const client = new pg.Client({ connectionString: url })
-  try {
-    await client.connect()
-    await client.query('select 1')
-    return true
-  } finally {
-    await client.end().catch(() => undefined)
-  }
+/** `pg_isready` rather than a client: test support holds no SQL. */
+async function answers(bin: string, folder: string): Promise<boolean> {
+  await run(join(bin, 'pg_isready'), ['-h', folder, '-q'])
+  return true
 }
 
 /** Debian keeps the server's programs in a folder per major version; the newest is taken. */
