@@ -1,0 +1,37 @@
+import { expect, test } from 'vitest'
+import { Failure } from './failure.ts'
+import { parseSettings } from './settings.ts'
+
+const parse = (env: Record<string, string>) => parseSettings(env, '/opt/berth', '/home/ada')
+
+test('the defaults are the documented ports and a data folder inside the project', () => {
+  const settings = parse({})
+  expect(settings.ports).toEqual({
+    edge: 8080,
+    api: 8081,
+    routerAdmin: 8082,
+    workerAdmin: 8083,
+    registry: 5050,
+  })
+  expect(settings.data).toBe('/opt/berth/.berth')
+  expect(settings.databaseUrl).toBeUndefined()
+})
+
+test('a relative data folder starts where the command was typed', () => {
+  expect(parse({ BERTH_DATA: 'trial' }).data).toBe('/home/ada/trial')
+})
+
+test('every bad value is named at once', () => {
+  const attempt = () => parse({ BERTH_EDGE_PORT: '80.5', BERTH_API_PORT: '0', BERTH_DOMAIN: 'Not a name' })
+  expect(attempt).toThrow(Failure)
+  expect(attempt).toThrow(/BERTH_EDGE_PORT is "80\.5".*BERTH_API_PORT is "0".*BERTH_DOMAIN/)
+})
+
+test('two purposes cannot share a port', () => {
+  expect(() => parse({ BERTH_API_PORT: '8080' })).toThrow('BERTH_API_PORT and BERTH_EDGE_PORT are both 8080')
+})
+
+test('an empty store URL means a private store', () => {
+  expect(parse({ DATABASE_URL: '' }).databaseUrl).toBeUndefined()
+  expect(parse({ DATABASE_URL: 'postgres://db/berth' }).databaseUrl).toBe('postgres://db/berth')
+})

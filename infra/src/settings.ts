@@ -1,0 +1,91 @@
+import { isAbsolute, resolve } from 'node:path'
+import { Failure } from './failure.ts'
+
+/** Where Berth listens, all on loopback. Each has an environment variable of its own. */
+export const portVariables = {
+  edge: { variable: 'BERTH_EDGE_PORT', fallback: 8080 },
+  api: { variable: 'BERTH_API_PORT', fallback: 8081 },
+  routerAdmin: { variable: 'BERTH_ROUTER_ADMIN_PORT', fallback: 8082 },
+  workerAdmin: { variable: 'BERTH_WORKER_ADMIN_PORT', fallback: 8083 },
+  registry: { variable: 'BERTH_REGISTRY_PORT', fallback: 5050 },
+} as const
+export type PortName = keyof typeof portVariables
+export type Ports = Readonly<Record<PortName, number>>
+
+export type Settings = Readonly<{
+  /** The folder that holds package.json and the `berth` entry. */
+  project: string
+  /** $BERTH_DATA, absolute. */
+  data: string
+  ports: Ports
+  domain: string
+  networkCidr: string
+  trustedProxies: string
+  /** Set when the stores are somebody else's; then no private ones are started. */
+  databaseUrl: string | undefined
+  redisUrl: string | undefined
+  routerRedisUrl: string | undefined
+  /** The engine that becomes node `local`. */
+  dockerSocket: string
+  /** Set to "none" to start without a local node and without the sample: test platforms add their own. */
+  localNode: boolean
+  /** Further variables with the prefix BERTH_ go to the processes unchanged. */
+  passedOn: Readonly<Record<string, string>>
+}>
+
+/** Parses the environment; every bad value is named in one Failure. */
+export function parseSettings(env: NodeJS.ProcessEnv, project: string, cwd: string): Settings {
+  const problems: string[] = []
+  const ports = Object.fromEntries(
+    Object.entries(portVariables).map(([name, { variable, fallback }]) => {
+      const text = env[variable] ?? String(fallback)
+      const port = Number(text)
+      const isPort = /^[0-9]{1,5}$/.test(text) && port >= 1 && port <= 65_535
+      if (!isPort) problems.push(`${variable} is "${text}" and must be a port from 1 to 65535`)
+      return [name, port]
+    }),
+  ) as Record<PortName, number>
+  problems.push(...sharedPorts(ports))
+  const dockerHost = env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock'
+  if (!dockerHost.startsWith('unix:///'))
+    problems.push(`DOCKER_HOST is "${dockerHost}" and must be a unix:// socket; add other engines as nodes`)
+  const domain = env['BERTH_DOMAIN'] ?? 'localhost'
+  if (!/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(domain))
+    problems.push(`BERTH_DOMAIN is "${domain}" and must be a DNS name`)
+  const networkCidr = env['BERTH_NETWORK_CIDR'] ?? '198.18.0.0/16'
+  if (!/^([0-9]{1,3}\.){3}[0-9]{1,3}\/[0-9]{1,2}$/.test(networkCidr))
+    problems.push(`BERTH_NETWORK_CIDR is "${networkCidr}" and must be a network such as 198.18.0.0/16`)
+  if (problems.length > 0) throw new Failure(`${problems.join('; ')}.`)
+  const data = env['BERTH_DATA'] ?? resolve(project, '.berth')
+  return Object.freeze({
+    project,
+    data: isAbsolute(data) ? data : resolve(cwd, data),
+    ports: Object.freeze(ports),
+    domain,
+    networkCidr,
+    trustedProxies: env['BERTH_TRUSTED_PROXIES'] ?? '',
+    databaseUrl: nonEmpty(env['DATABASE_URL']),
+    redisUrl: nonEmpty(env['REDIS_URL']),
+    routerRedisUrl: nonEmpty(env['BERTH_ROUTER_REDIS_URL']),
+    dockerSocket: dockerHost.slice('unix://'.length),
+    localNode: env['BERTH_LOCAL_NODE'] !== 'none',
+    passedOn: Object.fromEntries(
+      Object.entries(env).flatMap(([name, value]) =>
+        name.startsWith('BERTH_') && value !== undefined ? [[name, value]] : [],
+      ),
+    ),
+  })
+}
+
+function sharedPorts(ports: Ports): string[] {
+  const names = Object.keys(portVariables) as PortName[]
+  return names.flatMap((name, index) => {
+    const twin = names.slice(0, index).find((other) => ports[other] === ports[name])
+    if (twin === undefined) return []
+    return [`${portVariables[name].variable} and ${portVariables[twin].variable} are both ${ports[name]}`]
+  })
+}
+
+function nonEmpty(text: string | undefined): string | undefined {
+  return text === '' ? undefined : text
+}
