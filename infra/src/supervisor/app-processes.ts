@@ -1,0 +1,122 @@
+import { join } from 'node:path'
+import type { DataFolder } from '../data-folder.ts'
+import { callHttp } from '../http-call.ts'
+import { isRoot, routerAccount } from '../machine/accounts.ts'
+import type { RunFolder } from '../run-folder.ts'
+import type { Settings } from '../settings.ts'
+import { privateDatabaseUrl } from '../stores/postgres.ts'
+import { privateRedisUrls } from '../stores/redis.ts'
+import type { ProcessSpec } from './process-spec.ts'
+import type { Shelter } from './shelter.ts'
+
+export type AppContext = {
+  settings: Settings
+  data: DataFolder
+  run: RunFolder
+  shelter: Shelter
+  /** Sockets that the supervisor has bound for the router. */
+  sockets: { edge: readonly number[]; admin: number }
+}
+
+const stopGraceMs = 10_000
+/** Longer than the longest drain of a router: requests of up to 600 s. */
+const drainGraceMs = 620_000
+
+/** What API, worker and migration find in their environment; the table of it stands in infra/README.md. */
+export function appEnvironment({ settings, data, run }: AppContext): Record<string, string> {
+  const redis = settings.redisUrl ?? privateRedisUrls(data, run).worker
+  return {
+    ...commonEnvironment(settings),
+    BERTH_DATA: data.path,
+    BERTH_INSTALLATION: data.installation,
+    DATABASE_URL: settings.databaseUrl ?? privateDatabaseUrl(run),
+    REDIS_URL: redis,
+    BERTH_MASTER_KEY_FILE: data.masterKeyFile,
+    BERTH_ADMIN_TOKEN_FILE: data.adminTokenFile,
+    BERTH_HUB_SOCKET: run.hubSocket,
+    BERTH_CONTROL_SOCKET: run.controlSocket,
+    BERTH_NETWORK_CIDR: settings.networkCidr,
+    BERTH_BUSYBOX: settings.passedOn['BERTH_BUSYBOX'] ?? '/bin/busybox',
+  }
+}
+
+/** The router gets no database, no key and no token: only what it needs to serve. */
+export function routerEnvironment(context: AppContext): Record<string, string> {
+  const { settings, data, run, sockets } = context
+  const edge = sockets.edge.map((_, index) => 3 + index)
+  return {
+    ...commonEnvironment(settings, ['BERTH_DATA', 'BERTH_MASTER_KEY_FILE', 'BERTH_ADMIN_TOKEN_FILE']),
+    BERTH_INSTALLATION: data.installation,
+    BERTH_ROUTER_REDIS_URL:
+      settings.routerRedisUrl ?? settings.redisUrl ?? privateRedisUrls(data, run).router,
+    BERTH_HUB_SOCKET: run.hubSocket,
+    BERTH_ROUTE_TABLE_FILE: run.routeTable,
+    BERTH_TRUSTED_PROXIES: settings.trustedProxies,
+    BERTH_EDGE_FDS: edge.join(','),
+    BERTH_ADMIN_FD: String(3 + edge.length),
+  }
+}
+
+function commonEnvironment(settings: Settings, without: readonly string[] = []): Record<string, string> {
+  const { ports } = settings
+  const passed = Object.entries(settings.passedOn).filter(([name]) => !without.includes(name))
+  return {
+    ...Object.fromEntries(passed),
+    PATH: process.env['PATH'] ?? '/usr/bin:/bin',
+    LANG: 'C.UTF-8',
+    BERTH_DOMAIN: settings.domain,
+    BERTH_EDGE_PORT: String(ports.edge),
+    BERTH_API_PORT: String(ports.api),
+    BERTH_ROUTER_ADMIN_PORT: String(ports.routerAdmin),
+    BERTH_WORKER_ADMIN_PORT: String(ports.workerAdmin),
+    BERTH_REGISTRY_PORT: String(ports.registry),
+  }
+}
+
+/** API, worker and router, in the order in which they start. */
+export function appProcesses(context: AppContext): Record<'api' | 'worker' | 'router', ProcessSpec> {
+  const { project, ports } = context.settings
+  const env = appEnvironment(context)
+  const node = join(project, 'node_modules/.bin/node')
+  const main = (app: string) => [node, join(project, 'apps', app, 'src/main.ts')]
+  const app = (name: 'api' | 'worker', port: number): ProcessSpec => ({
+    name,
+    command: main(name),
+    env,
+    cwd: project,
+    checkReady: () => answersReady(port),
+    stopSignal: 'SIGTERM',
+    stopGraceMs,
+  })
+  const { shelter, sockets } = context
+  const sheltered = main('router').map((part) => shelter.path(part))
+  return {
+    api: app('api', ports.api),
+    // Group members may use the worker's sockets: the router's group is on the folder of the hub.
+    worker: { ...app('worker', ports.workerAdmin), umask: 0o007 },
+    router: {
+      name: 'router',
+      ...shelter.enter(sheltered, isRoot() ? routerAccount : undefined),
+      env: routerEnvironment(context),
+      cwd: '/',
+      descriptors: [...sockets.edge, sockets.admin],
+      checkReady: () => answersReady(ports.routerAdmin),
+      stopSignal: 'SIGTERM',
+      stopGraceMs,
+      handover: true,
+      drainGraceMs,
+    },
+  }
+}
+
+/** The one-shot that brings the database up to date. */
+export function migration(context: AppContext): { command: string[]; env: Record<string, string> } {
+  const { project } = context.settings
+  const main = join(project, 'packages/db/src/migrate-main.ts')
+  return { command: [join(project, 'node_modules/.bin/node'), main], env: appEnvironment(context) }
+}
+
+async function answersReady(port: number): Promise<void> {
+  const { status, body } = await callHttp({ target: { port }, path: '/readyz', timeoutMs: 2000 })
+  if (status !== 200) throw new Error(`/readyz answers ${status} ${body.slice(0, 200)}`)
+}

@@ -1,0 +1,62 @@
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { stopProcess } from '../machine/stop-process.ts'
+import { isAlive, type ProcessIdentity } from '../machine/process-identity.ts'
+
+export type RecordedProcess = ProcessIdentity & { name: string; stopSignal: NodeJS.Signals }
+
+/**
+ * The file in which a supervisor writes down every process that it starts, before it relies on it, so that
+ * the next supervisor can end what a killed one left behind.
+ */
+export class ProcessRecord {
+  readonly #file: string
+  readonly #processes = new Map<number, RecordedProcess>()
+
+  constructor(file: string) {
+    this.#file = file
+  }
+
+  add(entry: RecordedProcess): void {
+    this.#processes.set(entry.pid, entry)
+    this.#write()
+  }
+
+  remove(pid: number): void {
+    if (this.#processes.delete(pid)) this.#write()
+  }
+
+  clear(): void {
+    this.#processes.clear()
+    rmSync(this.#file, { force: true })
+  }
+
+  #write(): void {
+    writeFileSync(`${this.#file}.new`, JSON.stringify([...this.#processes.values()]), { mode: 0o600 })
+    renameSync(`${this.#file}.new`, this.#file)
+  }
+}
+
+/** What a record holds that still runs; nothing when there is no record or it is damaged. */
+export function readRecord(file: string): RecordedProcess[] {
+  try {
+    const entries: unknown = JSON.parse(readFileSync(file, 'utf8'))
+    return Array.isArray(entries) ? (entries as RecordedProcess[]).filter(isAlive) : []
+  } catch {
+    return []
+  }
+}
+
+const leftoverGraceMs = 10_000
+/** The supervisor goes first, so that it starts nothing again; stores go last, so that nobody misses them. */
+const stopOrder = ['supervisor', 'router', 'api', 'worker', 'registry', 'redis', 'postgres']
+
+/** Ends everything that an earlier supervisor left running. Returns the names, in the order they went. */
+export async function stopLeftovers(file: string): Promise<string[]> {
+  const rank = ({ name }: RecordedProcess) => (stopOrder.indexOf(name) + 1 || stopOrder.length) - 1
+  const left = readRecord(file).toSorted((a, b) => rank(a) - rank(b))
+  for (const entry of left) {
+    await stopProcess(entry, entry.name === 'supervisor' ? 'SIGKILL' : entry.stopSignal, leftoverGraceMs)
+  }
+  rmSync(file, { force: true })
+  return left.map(({ name }) => name)
+}

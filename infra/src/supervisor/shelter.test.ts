@@ -1,0 +1,26 @@
+import { expect, test } from 'vitest'
+import { mountShelter } from './shelter.ts'
+
+const shelter = mountShelter('/root/berth/infra/enter-shelter', [
+  { real: '/root/berth', seen: '/run/b/project' },
+  { real: '/root/berth/.berth', seen: '/run/b/data' },
+])
+
+test('data inside the project is seen in the place of the data', () => {
+  expect(shelter.path('/root/berth/.berth/postgres')).toBe('/run/b/data/postgres')
+  expect(shelter.path('/root/berth/apps/router/src/main.ts')).toBe('/run/b/project/apps/router/src/main.ts')
+})
+
+test('other paths stay, also those that only begin alike', () => {
+  expect(shelter.path('/usr/bin/redis-server')).toBe('/usr/bin/redis-server')
+  expect(shelter.path('/root/berth2/x')).toBe('/root/berth2/x')
+})
+
+test('a process of another user enters through the script, one of our own does not', () => {
+  expect(shelter.enter(['redis-server'], undefined)).toEqual({ command: ['redis-server'] })
+  expect(shelter.enter(['redis-server'], { uid: 7, gid: 8 }).command.slice(-8)).toEqual(
+    ['7', '8', '/root/berth', '/run/b/project', '/root/berth/.berth', '/run/b/data', 'redis-server'].slice(
+      -8,
+    ),
+  )
+})

@@ -1,0 +1,44 @@
+import type { DataFolder } from '../data-folder.ts'
+import { Failure } from '../failure.ts'
+import type { RunFolder } from '../run-folder.ts'
+import type { Settings } from '../settings.ts'
+import { postgresProcess, preparePostgres } from '../stores/postgres.ts'
+import { prepareRedis, redisProcess } from '../stores/redis.ts'
+import { prepareRegistry, registryProcess } from '../stores/registry.ts'
+import { appProcesses, migration } from './app-processes.ts'
+import { bindSocket } from './listening-socket.ts'
+import { chooseShelter } from './shelter.ts'
+import type { StartPlan } from './supervisor.ts'
+
+/** Prepares folders and configuration, binds the router's sockets, and says what to start in which order. */
+export async function startPlan(settings: Settings, data: DataFolder, run: RunFolder): Promise<StartPlan> {
+  const { ports } = settings
+  const shelter = chooseShelter(settings.project, data.path, run)
+  const stores = []
+  if (settings.databaseUrl === undefined) {
+    await preparePostgres(data.path, shelter)
+    stores.push(postgresProcess(data.path, run, shelter))
+  }
+  if (settings.redisUrl === undefined) {
+    await prepareRedis(data, run, shelter)
+    stores.push(redisProcess(data, run, shelter))
+  }
+  await prepareRegistry(data.path, run, shelter, ports.registry)
+  stores.push(registryProcess(run, shelter, ports.registry))
+
+  const edge4 = bindSocket('127.0.0.1', ports.edge)
+  const admin = bindSocket('127.0.0.1', ports.routerAdmin)
+  if (edge4 === undefined || admin === undefined) throw new Failure('127.0.0.1 cannot be listened on.')
+  const edge6 = bindSocket('::1', ports.edge)
+  const edge = [edge4, ...(edge6 === undefined ? [] : [edge6])].map(({ descriptor }) => descriptor)
+  const context = { settings, data, run, shelter, sockets: { edge, admin: admin.descriptor } }
+  const apps = appProcesses(context)
+  return {
+    installation: data.installation,
+    ports,
+    logs: data.logs,
+    stores,
+    migrate: migration(context),
+    apps: [apps.api, apps.worker, apps.router],
+  }
+}
