@@ -68,6 +68,9 @@ export const replicaFailedFrame = z.object({
   cause: z.string(),
 })
 
+/** Last frame of a router that has finished every request and ends: nobody waits for it any more. */
+export const goodbyeFrame = z.object({ kind: z.literal('goodbye') })
+
 export const routerFrame = z.discriminatedUnion('kind', [
   helloFrame,
   acknowledgeFrame,
@@ -75,6 +78,7 @@ export const routerFrame = z.discriminatedUnion('kind', [
   demandFrame,
   reportFrame,
   replicaFailedFrame,
+  goodbyeFrame,
 ])
 export type RouterFrame = z.infer<typeof routerFrame>
 export type ReportFrame = z.infer<typeof reportFrame>

@@ -1,0 +1,85 @@
+import { hostLabel, type HostRoute, type ReplicaRoute, type RevisionRoute, type RevisionUid, type ServiceUid } from '@berth/contracts'
+import { queueDeadlineMs } from '@berth/scheduler'
+import type { Blocked } from './ports.ts'
+import type { ReplicaView, RevisionView, ServiceView } from './world-model.ts'
+
+/** What the routes of one service are made from. */
+export type RoutedService = {
+  service: ServiceView
+  revisions: readonly RevisionView[]
+  replicas: readonly ReplicaView[]
+  nodeName(uid: string): string
+  blocked(revision: RevisionUid): Blocked | null
+}
+
+export type ServiceRoutes = { service: ServiceUid; hosts: HostRoute[]; revisions: RevisionRoute[] }
+
+/** Time a start takes until this revision has shown how long it really takes. */
+const unknownStartMs = 1000
+
+/**
+ * The hosts and revisions that routers need for a service: its own host with the traffic split, one host per tag,
+ * and every revision that one of them names. A service that is being deleted has none.
+ */
+export function buildRoutes(input: RoutedService, domain: string): ServiceRoutes {
+  const { service } = input
+  if (service.deleting) return { service: service.uid, hosts: [], revisions: [] }
+  const byName = new Map(input.revisions.map((revision) => [revision.name, revision]))
+  const routed = new Map<RevisionUid, RevisionView>()
+  const own: { revision: string; percent: number }[] = []
+  const hosts: HostRoute[] = []
+  for (const target of service.traffic) {
+    const revision = byName.get(target.revision)
+    if (!revision) continue
+    if (target.percent > 0) {
+      const same = own.find((entry) => entry.revision === revision.uid)
+      if (same) same.percent += target.percent
+      else own.push({ revision: revision.uid, percent: target.percent })
+    }
+    if (target.percent > 0 || target.tag) routed.set(revision.uid, revision)
+    if (target.tag) hosts.push(host(service, domain, target.tag, [{ revision: revision.uid, percent: 100 }]))
+  }
+  if (own.length > 0) hosts.unshift(host(service, domain, null, own))
+  return {
+    service: service.uid,
+    hosts,
+    revisions: [...routed.values()].map((revision) => revisionRoute(input, revision)),
+  }
+}
+
+function host(service: ServiceView, domain: string, tag: string | null, targets: HostRoute['targets']): HostRoute {
+  return {
+    host: `${hostLabel({ service: service.name, project: service.project, tag })}.${domain}`,
+    project: service.project,
+    service: service.name,
+    serviceUid: service.uid,
+    targets,
+  }
+}
+
+function revisionRoute(input: RoutedService, revision: RevisionView): RevisionRoute {
+  const { service } = input
+  const timeoutMs = revision.template.timeoutSeconds * 1000
+  const slowest = Math.max(revision.startMs.cold ?? unknownStartMs, revision.startMs.parked ?? 0)
+  const counted = input.replicas.filter((replica) => replica.state !== 'failed' && replica.state !== 'draining')
+  return {
+    uid: revision.uid,
+    name: revision.name,
+    project: service.project,
+    service: service.name,
+    serviceUid: service.uid,
+    concurrency: revision.template.concurrency,
+    timeoutMs,
+    queueDeadlineMs: queueDeadlineMs({ meanStartMs: slowest, timeoutMs }),
+    atMaxScale: counted.filter((replica) => replica.rung !== 'parked').length >= service.maxScale,
+    blocked: input.blocked(revision.uid),
+    replicas: input.replicas
+      .filter((replica) => replica.revisionUid === revision.uid && replica.serving)
+      .map((replica) => replicaRoute(replica, input.nodeName(replica.nodeUid)))
+      .sort((a, b) => (a.id < b.id ? -1 : 1)),
+  }
+}
+
+function replicaRoute(replica: ReplicaView, node: string): ReplicaRoute {
+  return { id: replica.id, node, address: replica.address, port: replica.hostPort }
+}

@@ -1,0 +1,166 @@
+import { isDeepStrictEqual } from 'node:util'
+import {
+  compareVersions,
+  type HostRoute,
+  type LeaderFrame,
+  type ReplicaId,
+  type RevisionRoute,
+  type RevisionUid,
+  type RouteDelta,
+  type RouteSnapshot,
+  type RouteVersion,
+  type ServiceUid,
+} from '@berth/contracts'
+import { buildRoutes } from './build-routes.ts'
+import type { Blocked, RoutePublisher, World } from './ports.ts'
+
+/** Where the publisher sends tables, and who has acknowledged what. Implemented by the router hub. */
+export type RouterAudience = {
+  broadcast(frame: LeaderFrame): void
+  /** Resolves once every known router serves `version` or newer and lingers on none of `replicas`. */
+  acknowledged(version: RouteVersion, replicas: readonly ReplicaId[], deadlineMs: number): Promise<boolean>
+}
+
+export type RoutePublisherOptions = {
+  installation: string
+  domain: string
+  epoch: number
+  world: World
+  audience: RouterAudience
+  /** Told once the targets of a service's own host are served by every router. */
+  onServiceRouted(service: ServiceUid, targets: HostRoute['targets']): void
+}
+
+const serviceAcknowledgeDeadlineMs = 60_000
+
+/**
+ * Keeps the table that routers serve from. Every change of it gets the next sequence number of this leader's epoch
+ * and goes out as a delta on the one before; whoever cannot apply a delta asks for `snapshot()`.
+ */
+export function createRoutePublisher(options: RoutePublisherOptions): RoutePublisher & { snapshot(): RouteSnapshot } {
+  const { world, audience } = options
+  const hosts = new Map<string, HostRoute>()
+  const revisions = new Map<string, RevisionRoute>()
+  const hostsOf = new Map<ServiceUid, string[]>()
+  const revisionsOf = new Map<ServiceUid, string[]>()
+  const blocked = new Map<RevisionUid, Blocked>()
+  let version: RouteVersion = { epoch: options.epoch, sequence: 0 }
+
+  function routesOf(uid: ServiceUid) {
+    const service = world.services.get(uid)
+    if (!service) return { hosts: [], revisions: [] }
+    return buildRoutes(
+      {
+        service,
+        revisions: [...world.revisions.values()].filter((revision) => revision.serviceUid === uid),
+        replicas: world.replicasOfService(uid),
+        nodeName: (node) => world.nodes.get(node)?.name ?? node,
+        blocked: (revision) => blocked.get(revision) ?? null,
+      },
+      options.domain,
+    )
+  }
+
+  /** Puts one service's routes into the table and notes in `delta` what is new or gone. */
+  function apply(uid: ServiceUid, delta: RouteDelta): void {
+    const next = routesOf(uid)
+    for (const route of next.hosts) {
+      if (isDeepStrictEqual(hosts.get(route.host), route)) continue
+      hosts.set(route.host, route)
+      delta.hosts.push(route)
+    }
+    for (const route of next.revisions) {
+      if (isDeepStrictEqual(revisions.get(route.uid), route)) continue
+      revisions.set(route.uid, route)
+      delta.revisions.push(route)
+    }
+    const keptHosts = next.hosts.map((route) => route.host)
+    for (const gone of (hostsOf.get(uid) ?? []).filter((host) => !keptHosts.includes(host))) {
+      hosts.delete(gone)
+      delta.removedHosts.push(gone)
+    }
+    const keptRevisions = next.revisions.map((route) => route.uid)
+    for (const gone of (revisionsOf.get(uid) ?? []).filter((revision) => !keptRevisions.includes(revision))) {
+      revisions.delete(gone)
+      delta.removedRevisions.push(gone)
+    }
+    if (world.services.has(uid)) {
+      hostsOf.set(uid, keptHosts)
+      revisionsOf.set(uid, keptRevisions)
+    } else {
+      hostsOf.delete(uid)
+      revisionsOf.delete(uid)
+    }
+  }
+
+  function reportRouted(uids: readonly ServiceUid[], at: RouteVersion): void {
+    const targets = uids.map((uid) => [uid, ownTargets(uid)] as const)
+    void audience.acknowledged(at, [], serviceAcknowledgeDeadlineMs).then((everyone) => {
+      if (!everyone) return
+      for (const [uid, then] of targets)
+        if (isDeepStrictEqual(then, ownTargets(uid))) options.onServiceRouted(uid, then)
+    })
+  }
+
+  function ownTargets(uid: ServiceUid): HostRoute['targets'] {
+    const own = (hostsOf.get(uid) ?? [])[0]
+    const route = own === undefined ? undefined : hosts.get(own)
+    return route && !route.host.includes('---') ? route.targets : []
+  }
+
+  return {
+    get version() {
+      return version
+    },
+
+    publish(uids) {
+      const next = { epoch: version.epoch, sequence: version.sequence + 1 }
+      const delta: RouteDelta = {
+        kind: 'delta',
+        base: version,
+        version: next,
+        hosts: [],
+        removedHosts: [],
+        revisions: [],
+        removedRevisions: [],
+      }
+      const before = new Map(uids.map((uid) => [uid, ownTargets(uid)]))
+      for (const uid of uids) apply(uid, delta)
+      const changes =
+        delta.hosts.length + delta.removedHosts.length + delta.revisions.length + delta.removedRevisions.length
+      if (changes === 0) return version
+      version = next
+      audience.broadcast(delta)
+      const rerouted = uids.filter((uid) => !isDeepStrictEqual(before.get(uid), ownTargets(uid)))
+      if (rerouted.length > 0) reportRouted(rerouted, next)
+      return version
+    },
+
+    setBlocked(revision, reason) {
+      if (isDeepStrictEqual(blocked.get(revision) ?? null, reason)) return
+      if (reason) blocked.set(revision, reason)
+      else blocked.delete(revision)
+      const service = world.revisions.get(revision)?.serviceUid
+      if (service) this.publish([service])
+    },
+
+    async withdrawn(replica, at, deadlineMs) {
+      return (await audience.acknowledged(at, [replica], deadlineMs)) ? 'withdrawn' : 'busy'
+    },
+
+    snapshot() {
+      return {
+        kind: 'snapshot',
+        installation: options.installation,
+        version,
+        hosts: [...hosts.values()],
+        revisions: [...revisions.values()],
+      }
+    },
+  }
+}
+
+/** Whether a router that serves `has` has seen `wanted`. A router of an older epoch has seen nothing of this one. */
+export function hasSeen(has: RouteVersion, wanted: RouteVersion): boolean {
+  return compareVersions(has, wanted) >= 0
+}

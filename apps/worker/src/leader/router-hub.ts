@@ -1,0 +1,213 @@
+import { chmod, rm } from 'node:fs/promises'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import {
+  assertNever,
+  heartbeatIntervalMs,
+  relayedRouterFrame,
+  routerFrame,
+  type LeaderFrame,
+  type ReplicaId,
+  type RouterFrame,
+  type RouteSnapshot,
+} from '@berth/contracts'
+import type { Logger } from 'pino'
+import { readFrames, writeFrame } from './frame-lines.ts'
+import type { RouterAudience } from './route-publisher.ts'
+import { createRouterMembership } from './router-membership.ts'
+import { createRouterReports } from './router-reports.ts'
+
+/** The second way to the routers: one channel each way in Redis. Implemented in `src/redis`. */
+export type RouterRelay = {
+  publish(frame: LeaderFrame): void
+  onFrame(listener: (payload: unknown) => void): () => void
+}
+
+export type RouterHubOptions = {
+  socketPath: string
+  relay: RouterRelay
+  log: Logger
+  now?: () => number
+}
+
+/** What the hub needs from whoever leads: the table to give to a router that has none. */
+export type Leading = { epoch: number; snapshot(): RouteSnapshot }
+
+export type RouterHub = Awaited<ReturnType<typeof openRouterHub>>
+
+/**
+ * Listens for routers on a unix socket, and on Redis for those whose socket is down. While this worker does not
+ * lead, every router that dials is told so and let go.
+ */
+export async function openRouterHub(options: RouterHubOptions) {
+  const { log } = options
+  const now = options.now ?? (() => performance.now())
+  const sockets = new Map<Socket, { router?: string; incarnation?: string }>()
+  let leading: Leading | undefined
+
+  const membership = createRouterMembership({
+    now,
+    isGone: adminPortRefuses,
+    onExcused(router, why) {
+      log.warn({ router, why }, 'router excused from acknowledging')
+      reports.forgetRouter(router)
+    },
+  })
+  const reports = createRouterReports({ now, knownRouters: () => membership.known().map((router) => router.id) })
+
+  function take(router: string, frame: RouterFrame, reply: (frame: LeaderFrame) => void): void {
+    if (!leading) return
+    membership.heard(router)
+    switch (frame.kind) {
+      case 'hello':
+        reply(leading.snapshot())
+        return
+      case 'resync':
+        reply(leading.snapshot())
+        return
+      case 'acknowledge':
+        membership.acknowledge(router, frame.version, frame.lingering)
+        return
+      case 'demand':
+        reports.demand(router, frame)
+        return
+      case 'report':
+        reports.report(router, frame)
+        return
+      case 'replica-failed':
+        reports.replicaFailed(frame.replica as ReplicaId, frame.cause)
+        return
+      case 'goodbye':
+        membership.goodbye(router)
+        reports.forgetRouter(router)
+        return
+      default:
+        assertNever(frame)
+    }
+  }
+
+  function accept(socket: Socket): void {
+    if (!leading) {
+      writeFrame(socket, { kind: 'not-leader' })
+      socket.end()
+      return
+    }
+    const peer: { router?: string; incarnation?: string } = {}
+    sockets.set(socket, peer)
+    socket.on('error', (error) => log.debug({ err: error, router: peer.router }, 'router connection broke'))
+    socket.on('close', () => {
+      sockets.delete(socket)
+      if (peer.router !== undefined && peer.incarnation !== undefined)
+        membership.disconnected(peer.router, peer.incarnation)
+    })
+    readFrames(socket, (data) => {
+      const frame = routerFrame.parse(data)
+      if (frame.kind === 'hello') {
+        peer.router = frame.router
+        peer.incarnation = frame.incarnation
+        membership.hello(frame.router, frame.incarnation, frame.adminPort, true, frame.version)
+        log.info({ router: frame.router }, 'router connected')
+      }
+      if (peer.router !== undefined) take(peer.router, frame, (answer) => writeFrame(socket, answer))
+    })
+  }
+
+  function takeRelayed(payload: unknown): void {
+    const relayed = relayedRouterFrame.safeParse(payload)
+    if (!relayed.success || !leading) return
+    const { router, incarnation, frame } = relayed.data
+    if (frame.kind === 'hello') membership.hello(router, incarnation, frame.adminPort, false, frame.version)
+    take(router, frame, (answer) => options.relay.publish(answer))
+  }
+
+  const server = createServer(accept)
+  await listenOn(server, options.socketPath)
+  const stopRelay = options.relay.onFrame(takeRelayed)
+  const heartbeat = setInterval(() => {
+    if (!leading) return
+    const frame = { kind: 'heartbeat', epoch: leading.epoch } as const
+    for (const socket of sockets.keys()) writeFrame(socket, frame)
+    options.relay.publish(frame)
+  }, heartbeatIntervalMs)
+  const membershipTick = setInterval(() => membership.tick(), 1000)
+
+  const audience: RouterAudience = {
+    broadcast(frame) {
+      for (const [socket, peer] of sockets) if (peer.router !== undefined) writeFrame(socket, frame)
+      options.relay.publish(frame)
+    },
+    acknowledged: (version, replicas, deadlineMs) => membership.acknowledged(version, replicas, deadlineMs),
+  }
+
+  return {
+    reports,
+    audience,
+    membership,
+
+    /** From here on routers are served; every one that is connected gets the whole table. */
+    lead(as: Leading): void {
+      leading = as
+      const snapshot = as.snapshot()
+      for (const socket of sockets.keys()) writeFrame(socket, snapshot)
+      options.relay.publish(snapshot)
+    },
+
+    /** Lets every router go, so that it finds the new leader. */
+    stopLeading(): void {
+      leading = undefined
+      for (const socket of sockets.keys()) {
+        writeFrame(socket, { kind: 'not-leader' })
+        socket.end()
+      }
+    },
+
+    async close(): Promise<void> {
+      clearInterval(heartbeat)
+      clearInterval(membershipTick)
+      stopRelay()
+      leading = undefined
+      membership.close()
+      for (const socket of sockets.keys()) socket.destroy()
+      await new Promise<void>((resolve) => {
+        server.close(() => resolve())
+      })
+    },
+  }
+}
+
+/** Listens on a unix socket; a socket file that a dead process left behind is replaced, a live one is not. */
+async function listenOn(server: Server, path: string): Promise<void> {
+  if (await somebodyListens(path)) throw new Error(`another process listens on ${path}`)
+  await rm(path, { force: true })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(path, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+  await chmod(path, 0o666)
+}
+
+function somebodyListens(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path)
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
+}
+
+function adminPortRefuses(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port, timeout: 1000 })
+    const settle = (gone: boolean) => {
+      socket.destroy()
+      resolve(gone)
+    }
+    socket.once('connect', () => settle(false))
+    socket.once('timeout', () => settle(false))
+    socket.once('error', (error: NodeJS.ErrnoException) => settle(error.code === 'ECONNREFUSED'))
+  })
+}
