@@ -1,0 +1,209 @@
+import type { Readable } from 'node:stream'
+import type { Listener } from './listeners.ts'
+
+/*
+ * The port to one Docker Engine, in our words. Every call has a deadline and fails with an `EngineError`; every
+ * mutation takes a fence, which is checked synchronously immediately before the request goes out.
+ * All calls are idempotent: what is so already is success.
+ */
+
+/** Throws `LeaseLostError` when the holder may no longer act. Must not wait. */
+export type Fence = { check(): void }
+
+export type Tls = { ca: string; cert: string; key: string }
+
+export type EngineEndpoint =
+  | { kind: 'unix'; path: string }
+  | { kind: 'tcp'; host: string; port: number; tls?: Tls }
+
+export type EngineVersion = { apiVersion: string; engineVersion: string }
+
+/** `architecture` is normalised to OCI's words (amd64, arm64); `machineId` is empty where the engine has none. */
+export type EngineInfo = EngineVersion & {
+  engineId: string
+  name: string
+  architecture: string
+  os: string
+  cpus: number
+  memoryBytes: number
+  machineId: string
+  liveRestore: boolean
+}
+
+export type Labels = Readonly<Record<string, string>>
+
+export type NetworkSpec = { name: string; subnet: string; labels: Labels }
+export type NetworkState = { id: string; name: string; subnet: string; labels: Labels }
+
+/** The container that holds a replica's network and published port. `image` is what `ensureSandboxImage` gave. */
+export type SandboxSpec = {
+  name: string
+  network: string
+  hostAddress: string
+  hostPort: number
+  containerPort: number
+  image: string
+  labels: Labels
+}
+
+/**
+ * An app container joined to a sandbox. `image` is an image id or a local name as `pull` and `loadImage` return
+ * it. Empty `command` and `args` leave those of the image. `cpuMillis` are thousandths of a core.
+ */
+export type AppSpec = {
+  name: string
+  sandboxId: string
+  image: string
+  command: readonly string[]
+  args: readonly string[]
+  env: Readonly<Record<string, string>>
+  workdir?: string
+  memoryBytes: number
+  cpuMillis: number
+  pidsLimit?: number
+  labels: Labels
+}
+
+export const containerStatuses = [
+  'created',
+  'running',
+  'paused',
+  'restarting',
+  'removing',
+  'exited',
+  'dead',
+] as const
+export type ContainerStatus = (typeof containerStatuses)[number]
+
+/** Times are milliseconds since 1970, null when it has not happened. `pid` is 0 unless it runs. */
+export type ContainerState = {
+  id: string
+  name: string
+  state: ContainerStatus
+  exitCode: number
+  oomKilled: boolean
+  error: string
+  startedAt: number | null
+  finishedAt: number | null
+  createdAt: number
+  labels: Labels
+  /** Id of the image. */
+  image: string
+  pid: number
+}
+
+/** A line of `list`: as much as the engine tells without an inspect of each. */
+export type ContainerSummary = {
+  id: string
+  name: string
+  state: ContainerStatus
+  createdAt: number
+  labels: Labels
+  image: string
+}
+
+export type ImageState = {
+  id: string
+  architecture: string
+  os: string
+  user: string
+  exposedPorts: number[]
+  entrypoint: string[]
+  command: string[]
+  workdir: string
+  sizeBytes: number
+  repoTags: string[]
+  repoDigests: string[]
+}
+
+export type RegistryAuth = { username: string; password: string } | { identityToken: string }
+
+export type PullProgress = { layer: string; status: string; doneBytes: number; totalBytes: number }
+
+/** `registryAddress` is how this node reaches the registry: `127.0.0.1:5050`, `docker.io`. */
+export type PullRequest = {
+  registryAddress: string
+  repository: string
+  digest: string
+  auth?: RegistryAuth
+  /** Ends with `ArchitectureMismatch` when the image is for another one. */
+  architecture?: string
+  onProgress?: (progress: PullProgress) => void
+  signal?: AbortSignal
+}
+
+export type BuildRequest = { tar: Readable | Buffer; tag: string; labels?: Labels; signal?: AbortSignal }
+
+/** `sinceMs` is milliseconds since 1970; `tail` a number of lines from the end. */
+export type LogRequest = { follow?: boolean; sinceMs?: number; tail?: number; signal?: AbortSignal }
+
+/** `at` is milliseconds since 1970. A line over 64 KiB is cut there and marked. */
+export type LogLine = { at: number; stream: 'stdout' | 'stderr'; line: string; truncated: boolean }
+
+/** One sample. CPU time is cumulative: the difference of two samples over their distance is the usage. */
+export type ContainerUsage = { at: number; cpuNanos: number; memoryBytes: number; pids: number }
+
+/** A hint that something changed: read the object again. `at` is milliseconds since 1970. */
+export type EngineEvent = {
+  at: number
+  type: 'container' | 'network' | 'image' | 'daemon' | 'other'
+  action: string
+  id: string
+  labels: Labels
+}
+
+export type ContainerRuntime = {
+  readonly endpoint: EngineEndpoint
+
+  /** 2 s. `EngineTooOld` below API 1.41. */
+  ping(): Promise<EngineVersion>
+  info(): Promise<EngineInfo>
+
+  /** A bridge network with exactly this subnet. `NameConflictError` when the name has another. */
+  ensureNetwork(spec: NetworkSpec, fence: Fence): Promise<string>
+  /** `Conflict` while containers are joined to it. */
+  removeNetwork(name: string, fence: Fence): Promise<void>
+  listNetworks(installation: string): Promise<NetworkState[]>
+
+  /** The container's id. A container of that name is adopted when it is what was asked for. */
+  createSandbox(spec: SandboxSpec, fence: Fence): Promise<string>
+  /** The container's id. A container of that name is adopted when it is what was asked for. */
+  createApp(spec: AppSpec, fence: Fence): Promise<string>
+  startContainer(id: string, fence: Fence): Promise<void>
+  pause(id: string, fence: Fence): Promise<void>
+  unpause(id: string, fence: Fence): Promise<void>
+  /** SIGTERM, after `graceSeconds` SIGKILL. A paused container is unpaused first. Success when it is gone. */
+  stop(id: string, graceSeconds: number, fence: Fence): Promise<void>
+  kill(id: string, fence: Fence): Promise<void>
+  /** With its anonymous volumes, running or not. Success when it is gone, also when somebody else removes it. */
+  remove(id: string, fence: Fence): Promise<void>
+  rename(id: string, name: string, fence: Fence): Promise<void>
+
+  inspect(nameOrId: string): Promise<ContainerState | null>
+  /** Containers that carry `berth.installation=<installation>`, stopped ones too. 5 s. */
+  list(filter: { installation: string }): Promise<ContainerSummary[]>
+  /** The sandbox's own address on its network, null while it has none. */
+  networkAddressOf(sandboxId: string): Promise<string | null>
+  /** What listens inside the replica's network namespace, read there by the sandbox's busybox. */
+  readListeners(sandboxId: string): Promise<Listener[]>
+  /** Ends when the container ends (with `follow`), when the signal aborts, or when the loop is left. */
+  logs(id: string, request?: LogRequest): AsyncIterable<LogLine>
+  usage(id: string): Promise<ContainerUsage>
+  /** Ends when the connection ends: reopen with the last `at`, then list and compare. */
+  events(sinceMs: number, signal: AbortSignal): AsyncIterable<EngineEvent>
+
+  inspectImage(reference: string): Promise<ImageState | null>
+  /** Fetches by digest and names the result `localImageName(repository, digest)`. */
+  pull(request: PullRequest, fence: Fence): Promise<ImageState>
+  /** Feeds a tar as `docker save` or `streamImageTar` write it. What the engine says it has loaded. */
+  loadImage(tar: Readable | Buffer, fence: Fence, signal?: AbortSignal): Promise<string[]>
+  saveImage(reference: string, signal?: AbortSignal): Promise<Readable>
+  tagImage(reference: string, name: string, fence: Fence): Promise<void>
+  /** `Conflict` while a container uses it. */
+  removeImage(reference: string, fence: Fence): Promise<void>
+  /** Builds a context tar with a Dockerfile; nothing is pulled. The id of the image. */
+  buildFromTar(request: BuildRequest, fence: Fence): Promise<string>
+
+  /** Ends all connections; calls under way fail. */
+  close(): void
+}

@@ -1,0 +1,5 @@
+export type * from './container-runtime.ts'
+export { containerStatuses } from './container-runtime.ts'
+export * from './engine-error.ts'
+export * from './listeners.ts'
+export { localImageName } from './local-image-name.ts'
