@@ -12,7 +12,7 @@ type Handle = { fd: number; close(): void; getsockname(out: object): number }
  * open as long as the supervisor lives, so connections wait in the kernel while a router is replaced.
  */
 const { _createServerHandle: createHandle } = net as unknown as {
-  _createServerHandle(address: string, port: number, family: 4 | 6, fd: number): Handle | number
+  _createServerHandle: (address: string, port: number, family: 4 | 6, fd: number) => Handle | number
 }
 
 /** Binds `host`:`port`. Throws a Failure when the port is taken, undefined for an address that is not there. */

@@ -57,7 +57,8 @@ export class Supervisor {
       (spec) => new SupervisedProcess(spec, join(plan.logs, `${spec.name}.log`), record, say),
     )
     this.#rotation = setInterval(() => {
-      for (const { logFile } of this.#processes) rotateLog(logFile)
+      const files = this.#processes.map(({ logFile }) => logFile)
+      for (const file of [...files, join(plan.logs, 'supervisor.log')]) rotateLog(file)
     }, rotateEveryMs)
     this.#rotation.unref()
   }
