@@ -1,4 +1,11 @@
-import { hostLabel, type HostRoute, type ReplicaRoute, type RevisionRoute, type RevisionUid, type ServiceUid } from '@berth/contracts'
+import {
+  hostLabel,
+  type HostRoute,
+  type ReplicaRoute,
+  type RevisionRoute,
+  type RevisionUid,
+  type ServiceUid,
+} from '@berth/contracts'
 import { queueDeadlineMs } from '@berth/scheduler'
 import type { Blocked } from './ports.ts'
 import type { ReplicaView, RevisionView, ServiceView } from './world-model.ts'
@@ -47,7 +54,12 @@ export function buildRoutes(input: RoutedService, domain: string): ServiceRoutes
   }
 }
 
-function host(service: ServiceView, domain: string, tag: string | null, targets: HostRoute['targets']): HostRoute {
+function host(
+  service: ServiceView,
+  domain: string,
+  tag: string | null,
+  targets: HostRoute['targets'],
+): HostRoute {
   return {
     host: `${hostLabel({ service: service.name, project: service.project, tag })}.${domain}`,
     project: service.project,
@@ -61,7 +73,9 @@ function revisionRoute(input: RoutedService, revision: RevisionView): RevisionRo
   const { service } = input
   const timeoutMs = revision.template.timeoutSeconds * 1000
   const slowest = Math.max(revision.startMs.cold ?? unknownStartMs, revision.startMs.parked ?? 0)
-  const counted = input.replicas.filter((replica) => replica.state !== 'failed' && replica.state !== 'draining')
+  const counted = input.replicas.filter(
+    (replica) => replica.state !== 'failed' && replica.state !== 'draining',
+  )
   return {
     uid: revision.uid,
     name: revision.name,

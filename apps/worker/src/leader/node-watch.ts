@@ -29,7 +29,14 @@ export type NodeWatchOptions = {
   now?: () => number
 }
 
-type Watched = { misses: number; answers: number; asking: boolean; lostAt?: number; seenAt?: number; lastError?: string }
+type Watched = {
+  misses: number
+  answers: number
+  asking: boolean
+  lostAt?: number
+  seenAt?: number
+  lastError?: string
+}
 
 export function startNodeWatch(options: NodeWatchOptions): { close(): void; held(): string | null } {
   const { log } = options
@@ -78,7 +85,9 @@ export function startNodeWatch(options: NodeWatchOptions): { close(): void; held
       const lostAt = watched.get(node.uid)?.lostAt
       return node.reachability === 'down' && lostAt !== undefined && now() - lostAt < lossWindowMs
     }).length
-    const stillDown = nodes.filter((node) => node.reachability === 'down' && watched.get(node.uid)?.lostAt).length
+    const stillDown = nodes.filter(
+      (node) => node.reachability === 'down' && watched.get(node.uid)?.lostAt,
+    ).length
     const decision = decideHold({ nodes: nodes.length, lost: hold === null ? lost : stillDown })
     const next = decision.hold ? decision.reason : null
     if (next === hold) return

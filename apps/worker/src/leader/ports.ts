@@ -52,7 +52,9 @@ export type RouterReports = {
   load(revision: RevisionUid): RevisionLoad
   /** Milliseconds since the replica's last request ended at any router, 0 while one is in flight. */
   replicaIdleMs(replica: ReplicaId): number
-  onDemand(listener: (demand: { revision: RevisionUid; queued: number; inFlight: number }) => void): () => void
+  onDemand(
+    listener: (demand: { revision: RevisionUid; queued: number; inFlight: number }) => void,
+  ): () => void
   onReplicaFailed(listener: (failed: { replica: ReplicaId; cause: string }) => void): () => void
 }
 

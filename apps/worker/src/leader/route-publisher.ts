@@ -37,7 +37,9 @@ const serviceAcknowledgeDeadlineMs = 60_000
  * Keeps the table that routers serve from. Every change of it gets the next sequence number of this leader's epoch
  * and goes out as a delta on the one before; whoever cannot apply a delta asks for `snapshot()`.
  */
-export function createRoutePublisher(options: RoutePublisherOptions): RoutePublisher & { snapshot(): RouteSnapshot } {
+export function createRoutePublisher(
+  options: RoutePublisherOptions,
+): RoutePublisher & { snapshot(): RouteSnapshot } {
   const { world, audience } = options
   const hosts = new Map<string, HostRoute>()
   const revisions = new Map<string, RevisionRoute>()
@@ -127,7 +129,10 @@ export function createRoutePublisher(options: RoutePublisherOptions): RoutePubli
       const before = new Map(uids.map((uid) => [uid, ownTargets(uid)]))
       for (const uid of uids) apply(uid, delta)
       const changes =
-        delta.hosts.length + delta.removedHosts.length + delta.revisions.length + delta.removedRevisions.length
+        delta.hosts.length +
+        delta.removedHosts.length +
+        delta.revisions.length +
+        delta.removedRevisions.length
       if (changes === 0) return version
       version = next
       audience.broadcast(delta)

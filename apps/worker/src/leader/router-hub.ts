@@ -52,7 +52,10 @@ export async function openRouterHub(options: RouterHubOptions) {
       reports.forgetRouter(router)
     },
   })
-  const reports = createRouterReports({ now, knownRouters: () => membership.known().map((router) => router.id) })
+  const reports = createRouterReports({
+    now,
+    knownRouters: () => membership.known().map((router) => router.id),
+  })
 
   function take(router: string, frame: RouterFrame, reply: (frame: LeaderFrame) => void): void {
     if (!leading) return

@@ -53,7 +53,13 @@ export function createRouterMembership(options: RouterMembershipOptions) {
   }
 
   return {
-    hello(id: string, incarnation: string, adminPort: number, connected: boolean, served?: RouteVersion): void {
+    hello(
+      id: string,
+      incarnation: string,
+      adminPort: number,
+      connected: boolean,
+      served?: RouteVersion,
+    ): void {
       const known = members.get(id)
       const same = known?.incarnation === incarnation
       members.set(id, {
@@ -108,7 +114,11 @@ export function createRouterMembership(options: RouterMembershipOptions) {
      * True once every known router serves `version` or newer and lingers on none of `replicas`; false at the
      * deadline. With no router known there is nobody to wait for.
      */
-    acknowledged(version: RouteVersion, replicas: readonly ReplicaId[], deadlineMs: number): Promise<boolean> {
+    acknowledged(
+      version: RouteVersion,
+      replicas: readonly ReplicaId[],
+      deadlineMs: number,
+    ): Promise<boolean> {
       const isDone = () =>
         [...members.values()].every(
           (member) =>

@@ -8,7 +8,11 @@ const shortWindowMs = 6000
 
 type RevisionReport = ReportFrame['revisions'][number]
 type Sample = { at: number; concurrency: number }
-type RouterState = { at: number; revisions: Map<string, RevisionReport>; replicas: Map<string, { idleMs: number }> }
+type RouterState = {
+  at: number
+  revisions: Map<string, RevisionReport>
+  replicas: Map<string, { idleMs: number }>
+}
 type Demand = { at: number; queued: number; inFlight: number }
 
 export type RouterReportsOptions = {
@@ -26,7 +30,9 @@ export function createRouterReports(options: RouterReportsOptions) {
   const demands = new Map<string, Map<string, Demand>>()
   const windows = new Map<string, Sample[]>()
   const lastBusyAt = new Map<string, number>()
-  const demandListeners = new Set<(demand: { revision: RevisionUid; queued: number; inFlight: number }) => void>()
+  const demandListeners = new Set<
+    (demand: { revision: RevisionUid; queued: number; inFlight: number }) => void
+  >()
   const failedListeners = new Set<(failed: { replica: ReplicaId; cause: string }) => void>()
   const startedAt = options.now()
 
@@ -94,7 +100,9 @@ export function createRouterReports(options: RouterReportsOptions) {
         revisions: new Map(frame.revisions.map((revision) => [revision.uid, revision])),
         replicas: new Map(
           frame.revisions.flatMap((revision) =>
-            revision.replicas.map(({ id, inFlight, idleMs }) => [id, { idleMs: inFlight > 0 ? 0 : idleMs }] as const),
+            revision.replicas.map(
+              ({ id, inFlight, idleMs }) => [id, { idleMs: inFlight > 0 ? 0 : idleMs }] as const,
+            ),
           ),
         ),
       })
@@ -113,9 +121,11 @@ export function createRouterReports(options: RouterReportsOptions) {
       ofRevision.set(router, { at, queued: frame.queued, inFlight: frame.inFlight })
       demands.set(frame.revision, ofRevision)
       lastBusyAt.set(frame.revision, at)
-      if (!routers.has(router)) routers.set(router, { at: -Infinity, revisions: new Map(), replicas: new Map() })
+      if (!routers.has(router))
+        routers.set(router, { at: -Infinity, revisions: new Map(), replicas: new Map() })
       const { inFlight, queued } = load(frame.revision as RevisionUid)
-      for (const listener of demandListeners) listener({ revision: frame.revision as RevisionUid, inFlight, queued })
+      for (const listener of demandListeners)
+        listener({ revision: frame.revision as RevisionUid, inFlight, queued })
     },
 
     replicaFailed(replica: ReplicaId, cause: string): void {

@@ -1,0 +1,78 @@
+import type { ReplicaId, RevisionUid } from '@berth/contracts'
+import { describe, expect, test } from 'vitest'
+import { buildRoutes, type RoutedService } from './build-routes.ts'
+import { aReplica, aRevision, aService } from './testing/picture.ts'
+
+const second = aRevision({ uid: 'rev-2' as RevisionUid, name: 'hello-00002' })
+
+function routed(change: Partial<RoutedService> = {}): RoutedService {
+  return {
+    service: aService(),
+    revisions: [aRevision(), second],
+    replicas: [aReplica()],
+    nodeName: () => 'n1',
+    blocked: () => null,
+    ...change,
+  }
+}
+
+describe('the routes of a service', () => {
+  test('lead its host to the revision that has all the traffic', () => {
+    const routes = buildRoutes(routed(), 'localhost')
+    expect(routes.hosts).toMatchObject([
+      { host: 'hello.localhost', targets: [{ revision: 'rev-1', percent: 100 }] },
+    ])
+    expect(routes.revisions).toMatchObject([
+      { uid: 'rev-1', replicas: [{ id: 'rep-1', node: 'n1', port: 20_000 }] },
+    ])
+  })
+
+  test('add up two targets of the same revision', () => {
+    const traffic = [
+      { revision: 'hello-00001', percent: 30, tag: null },
+      { revision: 'hello-00001', percent: 70, tag: null },
+    ]
+    const routes = buildRoutes(routed({ service: aService({ traffic }) }), 'localhost')
+    expect(routes.hosts[0]?.targets).toEqual([{ revision: 'rev-1', percent: 100 }])
+  })
+
+  test('give a tag its own host, also with no traffic', () => {
+    const traffic = [
+      { revision: 'hello-00001', percent: 100, tag: null },
+      { revision: 'hello-00002', percent: 0, tag: 'canary' },
+    ]
+    const service = aService({ project: 'acme', traffic })
+    const routes = buildRoutes(routed({ service }), 'localhost')
+    expect(routes.hosts.map((host) => host.host)).toEqual([
+      'hello--acme.localhost',
+      'canary---hello--acme.localhost',
+    ])
+    expect(routes.revisions.map((revision) => revision.uid)).toEqual(['rev-1', 'rev-2'])
+  })
+
+  test('carry only replicas that serve', () => {
+    const frozen = aReplica({ id: 'rep-2' as ReplicaId, rung: 'frozen', serving: false })
+    const routes = buildRoutes(routed({ replicas: [aReplica(), frozen] }), 'localhost')
+    expect(routes.revisions[0]?.replicas.map((replica) => replica.id)).toEqual(['rep-1'])
+  })
+
+  test('say when no further replica will come', () => {
+    const service = aService({ maxScale: 1 })
+    expect(buildRoutes(routed({ service }), 'localhost').revisions[0]?.atMaxScale).toBe(true)
+    const parked = [aReplica({ rung: 'parked', serving: false })]
+    expect(buildRoutes(routed({ service, replicas: parked }), 'localhost').revisions[0]?.atMaxScale).toBe(
+      false,
+    )
+  })
+
+  test('let a request wait three and a half mean starts, at least 10 s', () => {
+    expect(buildRoutes(routed(), 'localhost').revisions[0]?.queueDeadlineMs).toBe(10_000)
+    const slow = aRevision({ startMs: { cold: 8000 } })
+    expect(buildRoutes(routed({ revisions: [slow] }), 'localhost').revisions[0]?.queueDeadlineMs).toBe(28_000)
+  })
+
+  test('are gone while the service is being deleted', () => {
+    const routes = buildRoutes(routed({ service: aService({ deleting: true }) }), 'localhost')
+    expect(routes).toMatchObject({ hosts: [], revisions: [] })
+  })
+})

@@ -1,0 +1,89 @@
+import type { ContainerRuntime, ContainerSummary, Fence, NetworkState } from '@berth/engine'
+import type { Logger } from 'pino'
+import type { NodeView } from './world-model.ts'
+
+/** Younger containers may belong to a start whose row this leader has not read yet. */
+export const minGarbageAgeMs = 5 * 60_000
+
+/** What the database knows to be somebody's. Read after the engine was listed, so nothing new looks like garbage. */
+export type Belongings = {
+  /** Replicas and spare sandboxes that have a row, on any node. */
+  owners: ReadonlySet<string>
+  /** Names of project networks of this node. */
+  networks: ReadonlySet<string>
+}
+
+export type GarbageOptions = {
+  installation: string
+  nodes(): readonly NodeView[]
+  runtimeOf(node: NodeView): ContainerRuntime | undefined
+  belongings(node: NodeView): Promise<Belongings>
+  /** Deletes rows that are past their time: quarantined ports, idempotency keys, old deployments. */
+  collectRows(): Promise<void>
+  fence: Fence
+  log: Logger
+  now?: () => number
+}
+
+/**
+ * One round over all nodes that answer. Only what carries this installation's label is looked at; the decision
+ * whether it belongs to somebody is the database's, since a label proves nothing.
+ */
+export async function collectGarbage(options: GarbageOptions): Promise<void> {
+  const ready = options.nodes().filter((node) => node.reachability === 'ready')
+  await Promise.all(
+    ready.map(async (node) => {
+      try {
+        await collectNode(options, node)
+      } catch (error) {
+        options.log.warn({ err: error, node: node.name }, 'garbage collection of a node failed')
+      }
+    }),
+  )
+  await options.collectRows()
+}
+
+async function collectNode(options: GarbageOptions, node: NodeView): Promise<void> {
+  const { installation, fence, log } = options
+  const runtime = options.runtimeOf(node)
+  if (!runtime) return
+  const [containers, networks] = await Promise.all([
+    runtime.list({ installation }),
+    runtime.listNetworks(installation),
+  ])
+  const belongings = await options.belongings(node)
+  const now = (options.now ?? Date.now)()
+  for (const container of garbageContainers(containers, belongings, now)) {
+    await runtime.remove(container.id, fence)
+    log.info({ node: node.name, container: container.name }, 'container without an owner removed')
+  }
+  for (const network of garbageNetworks(networks, containers, belongings)) {
+    await runtime.removeNetwork(network.name, fence)
+    log.info({ node: node.name, network: network.name }, 'network without an owner removed')
+  }
+}
+
+/** Apps come before sandboxes: a sandbox with an app in it would leave that without a network. */
+export function garbageContainers(
+  containers: readonly ContainerSummary[],
+  belongings: Belongings,
+  now: number,
+): ContainerSummary[] {
+  const isSandbox = (container: ContainerSummary) => (container.labels['berth.role'] === 'sandbox' ? 1 : 0)
+  return containers
+    .filter((container) => now - container.createdAt >= minGarbageAgeMs)
+    .filter((container) => !belongings.owners.has(container.labels['berth.replica'] ?? ''))
+    .sort((a, b) => isSandbox(a) - isSandbox(b))
+}
+
+/** A network goes when no row names it and no container of the installation is left on the node that could use it. */
+export function garbageNetworks(
+  networks: readonly NetworkState[],
+  containers: readonly ContainerSummary[],
+  belongings: Belongings,
+): NetworkState[] {
+  const projects = new Set(containers.map((container) => container.labels['berth.project']))
+  return networks
+    .filter((network) => !belongings.networks.has(network.name))
+    .filter((network) => !projects.has(network.labels['berth.project']))
+}
