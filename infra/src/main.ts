@@ -1,0 +1,63 @@
+import { join, resolve } from 'node:path'
+import { type Command, parseCommand, usage } from './command-line.ts'
+import { down } from './down.ts'
+import { Failure } from './failure.ts'
+import { writeArchive } from './image/archive.ts'
+import { buildNodeImage } from './image/node-image.ts'
+import { parsePushTarget, pushImage } from './image/push.ts'
+import { runFolderOf } from './run-folder.ts'
+import { imageCache } from './sample.ts'
+import { say } from './say.ts'
+import { parseSettings, type Settings } from './settings.ts'
+import { status } from './status.ts'
+import { askRestart } from './supervisor/control-client.ts'
+import { runTests } from './test-command/run-tests.ts'
+import { up } from './up.ts'
+
+/*
+ * `./berth <command>`. What the user can put right is told in one sentence and ends with exit code 1; anything
+ * else is a fault of Berth and shows its stack.
+ */
+
+async function run(command: Command, settings: Settings): Promise<void> {
+  switch (command.kind) {
+    case 'up':
+      return await up(settings, command.foreground)
+    case 'down':
+      return await down(settings)
+    case 'status':
+      return await status(settings, command.json)
+    case 'restart':
+      await askRestart(runFolderOf(settings.data).supervisorSocket, command.process)
+      return say(`${command.process} has been restarted.`)
+    case 'image-build': {
+      const name = `${resolve(command.folder).split('/').at(-1)}:latest`
+      await writeArchive(await packImage(settings, command.folder), name, command.output)
+      return say(`${command.output} holds ${name}; load it with docker load -i ${command.output}`)
+    }
+    case 'image-push': {
+      const target = parsePushTarget(command.reference)
+      const digest = await pushImage(await packImage(settings, command.folder), target)
+      return say(`${command.reference} is ${digest}`)
+    }
+    case 'test':
+      process.exitCode = await runTests(settings.project, command.fast)
+      return
+    case 'help':
+      process.stdout.write(usage)
+  }
+}
+
+function packImage(settings: Settings, folder: string) {
+  const nodeBinary = join(settings.project, 'node_modules/.bin/node')
+  return buildNodeImage({ folder, nodeBinary, cache: imageCache(settings.project) })
+}
+
+try {
+  const project = resolve(import.meta.dirname, '../..')
+  await run(parseCommand(process.argv.slice(2)), parseSettings(process.env, project, process.cwd()))
+} catch (error) {
+  if (!(error instanceof Failure)) throw error
+  process.stderr.write(`berth: ${error.message}\n`)
+  process.exitCode = 1
+}

@@ -1,0 +1,79 @@
+import { existsSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { ApiClient } from './api-client.ts'
+import { Failure, messageOf } from './failure.ts'
+import { callHttp } from './http-call.ts'
+import { buildNodeImage } from './image/node-image.ts'
+import { pushImage } from './image/push.ts'
+import type { Settings } from './settings.ts'
+
+const service = 'hello'
+const answerTimeoutMs = 120_000
+
+type Deployment = { phase: string; reason?: string | null; message?: string | null }
+
+/**
+ * Deploys the sample on the first `up` and waits until it answers. One that the user has since changed or
+ * deleted is left as it is. Returns its URL, or undefined when the user deleted it.
+ */
+export async function ensureSample(settings: Settings, api: ApiClient): Promise<string | undefined> {
+  const mark = join(settings.data, 'sample-deployed')
+  const found = await api.expect([200, 404], 'GET', `/services/${service}`)
+  if (found.status === 404) {
+    if (existsSync(mark)) return undefined
+    const image = await pushSample(settings)
+    await api.expect([200, 202, 409], 'POST', '/services', { name: service, image, memory: '128Mi' })
+  }
+  await waitForAnswer(settings, api)
+  if (!existsSync(mark)) await writeFile(mark, '')
+  return `http://${service}.${settings.domain}:${settings.ports.edge}`
+}
+
+async function pushSample(settings: Settings): Promise<string> {
+  const built = await buildNodeImage({
+    folder: join(settings.project, 'samples', service),
+    nodeBinary: join(settings.project, 'node_modules/.bin/node'),
+    cache: imageCache(settings.project),
+  })
+  const port = settings.ports.registry
+  await pushImage(built, { host: '127.0.0.1', port, repository: service, tag: '1' })
+  return `127.0.0.1:${port}/${service}:1`
+}
+
+/** Layers of offline images are shared by everything that packs images here. */
+export function imageCache(project: string): string {
+  return join(project, 'node_modules', '.cache', 'berth')
+}
+
+/** The first 200 through the edge; a deployment that failed ends the wait with its own words. */
+async function waitForAnswer(settings: Settings, api: ApiClient): Promise<void> {
+  const deadline = performance.now() + answerTimeoutMs
+  let last = 'no answer yet'
+  while (performance.now() < deadline) {
+    try {
+      const { status, body } = await callHttp({
+        target: { port: settings.ports.edge },
+        path: '/',
+        headers: { host: `${service}.${settings.domain}:${settings.ports.edge}` },
+        timeoutMs: 30_000,
+      })
+      if (status === 200) return
+      last = `the edge answers ${status} ${body.slice(0, 300)}`
+    } catch (error) {
+      last = messageOf(error)
+    }
+    await throwIfFailed(api)
+    await delay(100)
+  }
+  throw new Failure(`The sample service does not answer: ${last}`)
+}
+
+async function throwIfFailed(api: ApiClient): Promise<void> {
+  const { status, body } = await api.call('GET', `/services/${service}/deployments`)
+  if (status !== 200) return
+  const [newest] = (body as { items?: Deployment[] }).items ?? []
+  if (newest?.phase === 'failed')
+    throw new Failure(`The sample service could not be deployed: ${newest.reason}: ${newest.message}`)
+}

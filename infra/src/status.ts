@@ -1,0 +1,32 @@
+import { Failure } from './failure.ts'
+import { runFolderOf } from './run-folder.ts'
+import { say } from './say.ts'
+import type { Settings } from './settings.ts'
+import { readStatus } from './supervisor/control-client.ts'
+import type { ProcessStatus } from './supervisor/supervised-process.ts'
+
+/** Prints what runs. Fails (exit code 1) when Berth is not running or something is not ready. */
+export async function status(settings: Settings, json: boolean): Promise<void> {
+  const found = await readStatus(runFolderOf(settings.data).supervisorSocket)
+  if (found === undefined) throw new Failure('Berth is not running; start it with ./berth up.')
+  if (json) {
+    say(JSON.stringify(found, null, 2))
+  } else {
+    say(`Berth ${found.installation} is ${found.phase}.`)
+    for (const line of table(found.processes, Date.now())) say(line)
+    const { edge, api, registry } = found.ports
+    say(`edge 127.0.0.1:${edge}, API 127.0.0.1:${api}, registry 127.0.0.1:${registry}, data ${settings.data}`)
+  }
+  if (found.phase !== 'ready' || found.processes.some(({ state }) => state !== 'ready')) process.exitCode = 1
+}
+
+/** One line a process: name, state, pid, age, restarts, last problem. */
+export function table(processes: readonly ProcessStatus[], nowMs: number): string[] {
+  return processes.map((each) => {
+    const age = each.startedAt === null ? '-' : `${Math.round((nowMs - Date.parse(each.startedAt)) / 1000)} s`
+    const restarts = each.restarts === 0 ? '' : `  ${each.restarts} restarts`
+    const problem = each.lastProblem === null ? '' : `  (${each.lastProblem})`
+    const pid = each.pid === null ? '-' : `pid ${each.pid}`
+    return `  ${each.name.padEnd(9)} ${each.state.padEnd(11)} ${pid.padEnd(11)} ${age}${restarts}${problem}`
+  })
+}
