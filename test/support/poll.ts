@@ -30,7 +30,8 @@ export async function until<Value>(
       lastError = error
     }
     if (performance.now() >= deadline) {
-      const seen = lastError === undefined ? `last value ${JSON.stringify(lastValue)}` : describeError(lastError)
+      const seen =
+        lastError === undefined ? `last value ${JSON.stringify(lastValue)}` : describeError(lastError)
       throw new Error(`timed out after ${timeoutMs} ms waiting for ${describe}; ${seen}`, {
         cause: lastError,
       })

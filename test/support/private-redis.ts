@@ -17,9 +17,14 @@ export async function startPrivateRedis(): Promise<PrivateRedis> {
   const folder = await mkdtemp(join(tmpdir(), 'berth-rd-'))
   const socket = join(folder, 's')
   const child = startTestChild(
-    ['redis-server', '--port', '0', '--unixsocket', socket, '--dir', folder].concat(
-      ['--save', '', '--appendonly', 'no', '--maxmemory-policy', 'noeviction'],
-    ),
+    ['redis-server', '--port', '0', '--unixsocket', socket, '--dir', folder].concat([
+      '--save',
+      '',
+      '--appendonly',
+      'no',
+      '--maxmemory-policy',
+      'noeviction',
+    ]),
     { cwd: folder },
   )
   try {

@@ -1,0 +1,101 @@
+import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { identify, isAlive, type ProcessIdentity, signal } from '../../infra/src/machine/process-identity.ts'
+import { stopLeftovers } from '../../infra/src/supervisor/process-record.ts'
+import { until } from './poll.ts'
+import type { SlotRecord } from './slot.ts'
+
+const run = promisify(execFile)
+
+/**
+ * Removes what a test run has made: supervisors with their processes, engines and their containers, mounts,
+ * bridges, links, network namespaces, packet filter rules, and the folder. Fine to call when parts are gone.
+ */
+export async function removeLeftovers(folder: string, slot: number, record: SlotRecord): Promise<void> {
+  for (const file of record.processFiles) await stopLeftovers(file)
+  await killBelow(folder)
+  await restoreTraffic(slot)
+  for (const path of mountsBelow(folder).toReversed()) await quietly('umount', ['--lazy', path])
+  for (const name of record.namespaces) await quietly('ip', ['netns', 'delete', name])
+  for (const name of [...record.links, ...record.bridges]) await quietly('ip', ['link', 'delete', name])
+  await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 })
+}
+
+/**
+ * Ends every process whose command line names `folder` (engines, containerd, shims, proxies), and those that
+ * descend from them (the containers): collected before the first one is killed, since orphans lose their parent.
+ */
+async function killBelow(folder: string): Promise<void> {
+  const targets = processesBelow(folder)
+  for (const target of targets) signal(target, 'SIGKILL')
+  await until(() => targets.every((target) => !isAlive(target)), { describe: 'processes to end' })
+}
+
+function processesBelow(folder: string): ProcessIdentity[] {
+  const parents = new Map<number, number>()
+  const found = new Set<number>()
+  for (const name of readdirSync('/proc')) {
+    const pid = Number(name)
+    if (!Number.isInteger(pid)) continue
+    const parent = /^PPid:\t(\d+)$/m.exec(readText(`/proc/${pid}/status`))?.[1]
+    parents.set(pid, Number(parent ?? 0))
+    if (readText(`/proc/${pid}/cmdline`).includes(`${folder}/`)) found.add(pid)
+  }
+  found.delete(process.pid)
+  const descends = (pid: number): boolean => {
+    for (let at = pid; at > 1; at = parents.get(at) ?? 0) if (found.has(at)) return true
+    return false
+  }
+  return [...parents.keys()]
+    .filter((pid) => pid !== process.pid && descends(pid))
+    .flatMap((pid) => identify(pid) ?? [])
+}
+
+function mountsBelow(folder: string): string[] {
+  const lines = readText('/proc/self/mounts').split('\n')
+  return lines.flatMap((line) => {
+    const path = line.split(' ')[1]
+    return path?.startsWith(`${folder}/`) === true ? [path] : []
+  })
+}
+
+/** Drops every packet from and to an address: the node is gone for everybody. */
+export async function dropTraffic(slot: number, address: string): Promise<void> {
+  for (const side of ['-d', '-s'])
+    await run('iptables', ['-w', '10', '-I', 'OUTPUT', side, address, ...dropRule(slot)])
+}
+
+/** Takes all rules of a slot away again. */
+export async function restoreTraffic(slot: number): Promise<void> {
+  const { stdout } = await run('iptables', ['-w', '10', '-S', 'OUTPUT']).catch(() => ({ stdout: '' }))
+  for (const rule of stdout.split('\n')) {
+    if (!rule.includes(ruleComment(slot))) continue
+    const words = rule
+      .split(' ')
+      .slice(1)
+      .map((word) => word.replaceAll('"', ''))
+    await quietly('iptables', ['-w', '10', '-D', ...words])
+  }
+}
+
+function dropRule(slot: number): string[] {
+  return ['-m', 'comment', '--comment', ruleComment(slot), '-j', 'DROP']
+}
+
+function ruleComment(slot: number): string {
+  return `berth-test-${slot}-`
+}
+
+async function quietly(file: string, args: readonly string[]): Promise<void> {
+  await run(file, [...args]).catch(() => undefined)
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
