@@ -12,7 +12,11 @@ import type { SupervisorStatus } from './supervisor/supervisor.ts'
 const readyTimeoutMs = 180_000
 
 /** Starts the supervisor as a process of its own, which outlives this command. */
-export function startSupervisor(settings: Settings, logs: string): ProcessIdentity {
+export function startSupervisor(
+  settings: Settings,
+  logs: string,
+  env: NodeJS.ProcessEnv = process.env,
+): ProcessIdentity {
   const node = join(settings.project, 'node_modules/.bin/node')
   const main = join(settings.project, 'infra/src/supervisor/main.ts')
   const child = withLogDescriptor(join(logs, 'supervisor.log'), (log) =>
@@ -20,7 +24,7 @@ export function startSupervisor(settings: Settings, logs: string): ProcessIdenti
       detached: true,
       stdio: ['ignore', log, log],
       cwd: settings.project,
-      env: { ...process.env, BERTH_DATA: settings.data },
+      env: { ...env, BERTH_DATA: settings.data },
     }),
   )
   child.unref()

@@ -62,8 +62,13 @@ async function startEngine(slot: Slot, index: number, isolated: boolean): Promis
   const command = [
     ...enter,
     'dockerd',
-    ...[`--config-file=${configFile}`, `--data-root=${folder}/data`, `--exec-root=${folder}/exec`],
-    ...[`--pidfile=${folder}/pid`, `--host=unix://${socketPath}`, '--log-level=warn', '--shutdown-timeout=3'],
+    `--config-file=${configFile}`,
+    `--data-root=${folder}/data`,
+    `--exec-root=${folder}/exec`,
+    `--pidfile=${folder}/pid`,
+    `--host=unix://${socketPath}`,
+    '--log-level=warn',
+    '--shutdown-timeout=3',
     ...(isolated ? [] : [`--host=tcp://${address}:2375`, '--tls=false']),
     ...network,
   ]
