@@ -92,14 +92,14 @@ export function decideScale(state: ScaleState, now: number): ScaleDecision {
 
   // The last one that runs is left to the ladder: it costs a waiting request if traffic comes back.
   const keep = withinScale(Math.max(1, byDemand, byWindow, byPeak), state)
-  const excess = Math.max(0, replicas.running - Math.max(keep, wanted))
+  const excess = Math.max(0, replicas.running - keep)
   const maySee = state.signalsComplete && !isStale(state.window, now)
   const tooMany = Math.max(0, replicas.running - state.maxScale)
   const spread = isSpread(state.concurrency) && coversWindow(state.window, now) ? excess : tooMany
   const surplus = maySee ? spread : 0
 
   const inputs = { demand, target: targetConcurrency(state.concurrency), byDemand, byWindow, byPeak }
-  const reason = reasonOf(state, { missing, byDemand, surplus, excess, maySee })
+  const reason = reasonOf(state, { missing, byDemand, surplus, held: spread - surplus })
   return { wanted, unfreeze, startParked, create, surplus, reason, inputs }
 }
 
@@ -145,7 +145,7 @@ function coversWindow(window: readonly ConcurrencySample[], now: number): boolea
 
 function reasonOf(
   { replicas, maxScale }: ScaleState,
-  seen: { missing: number; byDemand: number; surplus: number; excess: number; maySee: boolean },
+  seen: { missing: number; byDemand: number; surplus: number; held: number },
 ): ScaleReason {
   if (seen.byDemand > maxScale) return 'maxScale'
   if (seen.missing > 0) {
@@ -153,5 +153,5 @@ function reasonOf(
     return replicas.running + replicas.starting === 0 ? 'wake' : 'demand'
   }
   if (seen.surplus > 0) return 'surplus'
-  return seen.excess > 0 && !seen.maySee ? 'signalsMissing' : 'steady'
+  return seen.held > 0 ? 'signalsMissing' : 'steady'
 }
