@@ -35,7 +35,8 @@ export async function openControlServer(options: ControlServerOptions): Promise<
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', 'http://worker')
     const replica = route.exec(url.pathname)?.[1]
-    if (request.method !== 'GET' || replica === undefined) return refuse(response, 404, 'there is nothing here')
+    if (request.method !== 'GET' || replica === undefined)
+      return refuse(response, 404, 'there is nothing here')
     const location = options.locate(replica as ReplicaId)
     if (!location) return refuse(response, 404, 'the replica has no container')
     const ended = new AbortController()

@@ -50,6 +50,8 @@ export type RouterReports = {
   /** False while a known router has not reported for 2 s, or none is known: then nothing is stepped down. */
   complete(): boolean
   load(revision: RevisionUid): RevisionLoad
+  /** What all routers together had in flight and queued, a sample per report of the last 60 s; `at` as `now()`. */
+  samples(revision: RevisionUid): readonly { at: number; concurrency: number }[]
   /** Milliseconds since the replica's last request ended at any router, 0 while one is in flight. */
   replicaIdleMs(replica: ReplicaId): number
   onDemand(

@@ -89,20 +89,17 @@ export async function openRouterHub(options: RouterHubOptions) {
   }
 
   function accept(socket: Socket): void {
-    if (!leading) {
-      writeFrame(socket, { kind: 'not-leader' })
-      socket.end()
-      return
-    }
     const peer: { router?: string; incarnation?: string } = {}
     sockets.set(socket, peer)
     socket.on('error', (error) => log.debug({ err: error, router: peer.router }, 'router connection broke'))
+    if (!leading) sendAway(socket)
     socket.on('close', () => {
       sockets.delete(socket)
       if (peer.router !== undefined && peer.incarnation !== undefined)
         membership.disconnected(peer.router, peer.incarnation)
     })
     readFrames(socket, (data) => {
+      if (!leading) return
       const frame = routerFrame.parse(data)
       if (frame.kind === 'hello') {
         peer.router = frame.router
@@ -112,6 +109,12 @@ export async function openRouterHub(options: RouterHubOptions) {
       }
       if (peer.router !== undefined) take(peer.router, frame, (answer) => writeFrame(socket, answer))
     })
+  }
+
+  /** Says who does not lead here and lets the router go; it dials again until it finds who does. */
+  function sendAway(socket: Socket): void {
+    writeFrame(socket, { kind: 'not-leader' })
+    socket.end()
   }
 
   function takeRelayed(payload: unknown): void {
@@ -157,10 +160,7 @@ export async function openRouterHub(options: RouterHubOptions) {
     /** Lets every router go, so that it finds the new leader. */
     stopLeading(): void {
       leading = undefined
-      for (const socket of sockets.keys()) {
-        writeFrame(socket, { kind: 'not-leader' })
-        socket.end()
-      }
+      for (const socket of sockets.keys()) sendAway(socket)
     },
 
     async close(): Promise<void> {

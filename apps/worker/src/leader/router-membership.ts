@@ -103,7 +103,7 @@ export function createRouterMembership(options: RouterMembershipOptions) {
 
     /** Called every second: excuses who has been silent too long. */
     tick(): void {
-      for (const member of [...members.values()]) {
+      for (const member of members.values()) {
         if (member.connected) continue
         if (options.now() - member.lastHeardAt > excusedAfterMs) remove(member, 'it has been silent for 10 s')
         else checkGone(member)

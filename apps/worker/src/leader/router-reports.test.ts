@@ -75,12 +75,21 @@ describe('the reports of the routers', () => {
     expect(reports.load(revision).queued).toBe(0)
   })
 
-  test('spread a short burst over the whole window', () => {
+  test('let a short burst count for its share of the window', () => {
     const { reports, clock } = setUp(['a'])
-    clock.ms = 60_000
-    reports.report('a', aReport({ concurrency: 60 }))
-    expect(reports.load(revision).meanConcurrency60s).toBeCloseTo(0.5)
-    expect(reports.load(revision).meanConcurrency6s).toBeCloseTo(5)
+    for (clock.ms = 500; clock.ms <= 60_000; clock.ms += 500)
+      reports.report('a', aReport({ concurrency: clock.ms > 59_000 ? 60 : 0 }))
+    expect(reports.load(revision).meanConcurrency60s).toBeCloseTo(1)
+    expect(reports.load(revision).meanConcurrency6s).toBeCloseTo(10)
+    expect(reports.samples(revision)).toHaveLength(120)
+  })
+
+  test('keep no sample beyond the window', () => {
+    const { reports, clock } = setUp(['a'])
+    reports.report('a', aReport({ concurrency: 5 }))
+    clock.ms = 60_001
+    reports.report('a', aReport())
+    expect(reports.samples(revision)).toEqual([{ at: 60_001, concurrency: 0 }])
   })
 
   test('of a router that is gone count no more', () => {

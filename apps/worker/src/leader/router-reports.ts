@@ -22,8 +22,8 @@ export type RouterReportsOptions = {
 }
 
 /**
- * Adds up what all routers report. A window's mean is over its whole length, so a revision that was busy for a
- * second of the last minute counts as a sixtieth.
+ * Adds up what all routers report. Every report adds a sample of what all routers together have in flight and
+ * queued, zeros included, so that a burst of a second counts for a sixtieth of a minute.
  */
 export function createRouterReports(options: RouterReportsOptions) {
   const routers = new Map<string, RouterState>()
@@ -43,8 +43,12 @@ export function createRouterReports(options: RouterReportsOptions) {
   function mean(revision: string, windowMs: number): number {
     const now = options.now()
     const samples = (windows.get(revision) ?? []).filter((sample) => now - sample.at < windowMs)
-    const length = Math.min(windowMs, Math.max(now - startedAt, 500))
-    return samples.reduce((sum, sample) => sum + sample.concurrency * 500, 0) / length
+    if (samples.length === 0) return 0
+    return samples.reduce((sum, sample) => sum + sample.concurrency, 0) / samples.length
+  }
+
+  function concurrencyNow(revision: string): number {
+    return fresh().reduce((sum, router) => sum + (router.revisions.get(revision)?.concurrency ?? 0), 0)
   }
 
   function load(revision: RevisionUid): RevisionLoad {
@@ -76,6 +80,7 @@ export function createRouterReports(options: RouterReportsOptions) {
       return known.every((id) => options.now() - (routers.get(id)?.at ?? -Infinity) <= freshMs)
     },
     load,
+    samples: (revision) => windows.get(revision) ?? [],
     replicaIdleMs(replica) {
       const idle = fresh().flatMap((router) => router.replicas.get(replica)?.idleMs ?? [])
       return idle.length === 0 ? 0 : Math.min(...idle)
@@ -106,12 +111,11 @@ export function createRouterReports(options: RouterReportsOptions) {
           ),
         ),
       })
-      for (const { uid, concurrency, inFlight, queued, requests } of frame.revisions) {
+      for (const { uid, inFlight, queued, requests } of frame.revisions) {
         if (inFlight + queued + requests > 0) lastBusyAt.set(uid, at)
-        const samples = (windows.get(uid) ?? []).filter((sample) => at - sample.at < longWindowMs)
-        if (concurrency > 0) samples.push({ at, concurrency })
-        if (samples.length > 0) windows.set(uid, samples)
-        else windows.delete(uid)
+        const samples = (windows.get(uid) ?? []).filter((sample) => at - sample.at <= longWindowMs)
+        samples.push({ at, concurrency: concurrencyNow(uid) })
+        windows.set(uid, samples)
       }
     },
 
