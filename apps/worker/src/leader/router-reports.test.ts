@@ -79,6 +79,7 @@ describe('the reports of the routers', () => {
     const { reports, clock } = setUp(['a'])
     for (clock.ms = 500; clock.ms <= 60_000; clock.ms += 500)
       reports.report('a', aReport({ concurrency: clock.ms > 59_000 ? 60 : 0 }))
+    clock.ms = 60_000
     expect(reports.load(revision).meanConcurrency60s).toBeCloseTo(1)
     expect(reports.load(revision).meanConcurrency6s).toBeCloseTo(10)
     expect(reports.samples(revision)).toHaveLength(120)
