@@ -5,9 +5,9 @@ export type ApiAnswer = { status: number; body: unknown }
 
 /** Berth's own API with the first token, as `up` uses it. */
 export type ApiClient = {
-  call(method: string, path: string, body?: unknown): Promise<ApiAnswer>
+  call: (method: string, path: string, body?: unknown) => Promise<ApiAnswer>
   /** Like `call`, but anything else than one of `expected` is a Failure that quotes the problem. */
-  expect(expected: readonly number[], method: string, path: string, body?: unknown): Promise<ApiAnswer>
+  expect: (expected: readonly number[], method: string, path: string, body?: unknown) => Promise<ApiAnswer>
 }
 
 export function apiClient(port: number, token: string): ApiClient {

@@ -13,6 +13,7 @@ import { status } from './status.ts'
 import { askRestart } from './supervisor/control-client.ts'
 import { runTests } from './test-command/run-tests.ts'
 import { up } from './up.ts'
+import { releaseDeadSlots } from '../../test/support/slot.ts'
 
 /*
  * `./berth <command>`. What the user can put right is told in one sentence and ends with exit code 1; anything
@@ -41,7 +42,7 @@ async function run(command: Command, settings: Settings): Promise<void> {
       return say(`${command.reference} is ${digest}`)
     }
     case 'test':
-      process.exitCode = await runTests(settings.project, command.fast)
+      process.exitCode = await runTests(settings.project, command.fast, releaseDeadSlots)
       return
     case 'help':
       process.stdout.write(usage)

@@ -52,9 +52,9 @@ export async function waitUntilReady(
 
 async function explain(status: SupervisorStatus | undefined, logs: string): Promise<string> {
   const stuck = status?.processes.find(({ state }) => state !== 'ready')
-  const name = stuck?.name ?? 'supervisor'
+  const name = status?.blamed ?? stuck?.name ?? 'supervisor'
+  const problem = status?.problem ?? stuck?.lastProblem ?? `the ${name} did not start`
   const log = join(logs, `${name}.log`)
-  const lines = await lastLogLines(log, 5)
-  const problem = status?.problem ?? `${name} did not start`
-  return `Berth could not start: ${problem}. The end of ${log}:\n${lines.map((line) => `  ${line.slice(0, 300)}`).join('\n')}`
+  const lines = (await lastLogLines(log, 8)).map((line) => `  ${line.slice(0, 300)}`)
+  return `Berth could not start: ${problem}. The end of ${log}:\n${lines.join('\n')}`
 }

@@ -7,7 +7,7 @@ import { stopBerth } from '../../infra/src/down.ts'
 import { removeContainers } from '../../infra/src/engine/remove-containers.ts'
 import { buildNodeImage } from '../../infra/src/image/node-image.ts'
 import { pushImage } from '../../infra/src/image/push.ts'
-import { openRunFolder, runFolderOf } from '../../infra/src/run-folder.ts'
+import { openRunFolder } from '../../infra/src/run-folder.ts'
 import { imageCache } from '../../infra/src/sample.ts'
 import { parseSettings, portVariables, type PortName, type Ports } from '../../infra/src/settings.ts'
 import { startSupervisor, waitUntilReady } from '../../infra/src/start-supervisor.ts'
@@ -40,7 +40,7 @@ export type PlatformConnection = {
   testImage: string
 }
 
-export type StartedPlatform = { connection: PlatformConnection; stop(): Promise<void> }
+export type StartedPlatform = { connection: PlatformConnection; stop: () => Promise<void> }
 
 /**
  * Starts a whole platform of its own: free ports, data below the slot's folder, an installation id of its own,
@@ -158,6 +158,16 @@ export function connectPlatform(connection: PlatformConnection) {
 
   const host = (service: string) => `${service}.${domain}:${ports.edge}`
 
+  /** Waits until a deployment has ended, however it ends. */
+  const waitForDeployment = (id: string): Promise<DeploymentBody> =>
+    until(
+      async () => {
+        const found = await deployment(id)
+        return ['succeeded', 'failed', 'cancelled', 'superseded'].includes(found.phase) && found
+      },
+      { timeoutMs: 120_000, intervalMs: 50, describe: `deployment ${id} to end` },
+    )
+
   const deployment = async (id: string): Promise<DeploymentBody> =>
     (await expect([200], 'GET', `/deployments/${id}`)).body as DeploymentBody
 
@@ -183,18 +193,10 @@ export function connectPlatform(connection: PlatformConnection) {
     async deploy(name: string, spec: Record<string, unknown> = {}): Promise<DeploymentBody> {
       const body = { name, image: connection.testImage, memory: '128Mi', ...spec }
       const { body: created } = await expect([202], 'POST', '/services', body)
-      return await this.waitForDeployment((created as ServiceBody).deployment?.id ?? '')
+      return await waitForDeployment((created as ServiceBody).deployment?.id ?? '')
     },
 
-    /** Waits until a deployment has ended, however it ends. */
-    waitForDeployment: (id: string): Promise<DeploymentBody> =>
-      until(
-        async () => {
-          const found = await deployment(id)
-          return ['succeeded', 'failed', 'cancelled', 'superseded'].includes(found.phase) && found
-        },
-        { timeoutMs: 120_000, intervalMs: 50, describe: `deployment ${id} to end` },
-      ),
+    waitForDeployment,
 
     /** Waits until the service's URL answers 200. */
     waitReady: (service: string, path = '/'): Promise<EdgeAnswer> =>
@@ -278,9 +280,4 @@ async function freePorts(): Promise<Ports> {
   })
   await Promise.all(servers.map((server) => new Promise((done) => server.close(done))))
   return Object.fromEntries(names.map((name, index) => [name, ports[index]])) as Ports
-}
-
-/** The control socket of whichever platform keeps its data in `data`. */
-export function supervisorSocketOf(data: string): string {
-  return runFolderOf(data).supervisorSocket
 }

@@ -73,7 +73,17 @@ export function postgresProcess(data: string, folder: RunFolder, shelter: Shelte
     env: { PATH: process.env['PATH'], LANG: 'C.UTF-8' },
     cwd: '/',
     async checkReady() {
-      await run(join(bin, 'pg_isready'), ['-h', folder.postgres, '-q', '-t', '2'])
+      await run(join(bin, 'pg_isready'), [
+        '-h',
+        folder.postgres,
+        '-U',
+        'berth',
+        '-d',
+        'postgres',
+        '-q',
+        '-t',
+        '2',
+      ])
       await ensureDatabase(bin, folder)
     },
     stopSignal: 'SIGINT',

@@ -1,9 +1,7 @@
-import { execFile } from 'node:child_process'
-import { promisify } from 'node:util'
+import { spawn } from 'node:child_process'
 import { Failure, messageOf } from '../failure.ts'
-import { appendFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { rotateLog } from './log-file.ts'
+import { rotateLog, withLogDescriptor } from './log-file.ts'
 import type { ProcessRecord } from './process-record.ts'
 import type { ProcessSpec } from './process-spec.ts'
 import { type ProcessStatus, SupervisedProcess } from './supervised-process.ts'
@@ -19,6 +17,8 @@ export type SupervisorPhase = 'starting' | 'ready' | 'failed' | 'stopping'
 export type SupervisorStatus = {
   phase: SupervisorPhase
   problem: string | null
+  /** Whose log (`<name>.log`) tells more about the problem. */
+  blamed: string | null
   installation: string
   ports: Readonly<Record<string, number>>
   processes: ProcessStatus[]
@@ -39,7 +39,6 @@ type Say = (message: string, keys: Record<string, unknown>) => void
 const readyTimeoutMs = 60_000
 const migrateTimeoutMs = 120_000
 const rotateEveryMs = 10_000
-const run = promisify(execFile)
 
 /** Brings the processes of a plan up in order, keeps them up, and takes them down in reverse. */
 export class Supervisor {
@@ -49,6 +48,7 @@ export class Supervisor {
   readonly #rotation: NodeJS.Timeout
   #phase: SupervisorPhase = 'starting'
   #problem: string | null = null
+  #blamed: string | null = null
 
   constructor(plan: StartPlan, record: ProcessRecord, say: Say) {
     this.#plan = plan
@@ -67,6 +67,7 @@ export class Supervisor {
     return {
       phase: this.#phase,
       problem: this.#problem,
+      blamed: this.#blamed,
       installation: this.#plan.installation,
       ports: this.#plan.ports,
       processes: this.#processes.map((each) => each.status()),
@@ -90,6 +91,7 @@ export class Supervisor {
       if (this.#phase === 'stopping') return
       this.#phase = 'failed'
       this.#problem = messageOf(error)
+      this.#blamed ??= this.#processes.find((each) => each.status().state !== 'ready')?.spec.name ?? null
       this.#say('start failed', { problem: this.#problem })
     }
   }
@@ -114,17 +116,20 @@ export class Supervisor {
     this.#say('everything has stopped', {})
   }
 
+  /** One run to its end, with its output in migrate.log. */
   async #migrate(): Promise<void> {
     if (this.#plan.migrate === undefined) return
     const { command, env } = this.#plan.migrate
     const [file, ...args] = command
-    const log = join(this.#plan.logs, 'migrate.log')
-    try {
-      const { stdout, stderr } = await run(file ?? '', args, { env, timeout: migrateTimeoutMs })
-      await appendFile(log, stdout + stderr)
-    } catch (error) {
-      await appendFile(log, `${messageOf(error)}\n`)
-      throw new Error(`the database could not be migrated: ${messageOf(error)}`, { cause: error })
-    }
+    const child = withLogDescriptor(join(this.#plan.logs, 'migrate.log'), (log) =>
+      spawn(file ?? '', args, { env, stdio: ['ignore', log, log], timeout: migrateTimeoutMs, cwd: '/' }),
+    )
+    const code = await new Promise<number | null>((resolve, reject) => {
+      child.once('error', reject)
+      child.once('exit', resolve)
+    })
+    if (code === 0) return
+    this.#blamed = 'migrate'
+    throw new Error(`the database could not be migrated (exit code ${code})`)
   }
 }

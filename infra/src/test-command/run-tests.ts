@@ -1,3 +1,80 @@
-export async function runTests(_project: string, _fast: boolean): Promise<number> {
-  return await Promise.resolve(1)
+import { join } from 'node:path'
+import { Failure } from '../failure.ts'
+import { isRoot } from '../machine/accounts.ts'
+import { say } from '../say.ts'
+import { type FailedTest, type GroupResult, joinSecondRun, summaryLine } from './results.ts'
+import { runGroup, type TestGroup, testGroups } from './vitest-group.ts'
+
+/** Removes what test runs that are gone have left on the machine; test/support knows how. */
+export type ClearLeftovers = () => Promise<number>
+
+/**
+ * Runs all groups one after the other and returns the exit code: 0 only when every test of every group passed.
+ * `fast` leaves out those that start Docker Engines. The last line is `N passed, N failed`.
+ */
+export async function runTests(project: string, fast: boolean, clear: ClearLeftovers): Promise<number> {
+  if (!isRoot())
+    throw new Failure(
+      'The tests start Docker Engines, databases and network namespaces of their own; run them as root.',
+    )
+  const logs = join(project, 'node_modules', '.cache', 'berth', 'test')
+  const asked = new AbortController()
+  const stop = () => asked.abort()
+  process.once('SIGINT', stop)
+  process.once('SIGTERM', stop)
+  const results: GroupResult[] = []
+  const unstable: string[] = []
+  const groups = testGroups.filter(({ name }) => !fast || name === 'fast')
+  try {
+    const left = await clear()
+    if (left > 0) say(`Removed what ${left} killed test runs had left.`)
+    for (const group of groups) {
+      if (asked.signal.aborted) break
+      const { result, shaky } = await runWithSecondChance(project, logs, group, asked.signal)
+      results.push(result)
+      unstable.push(...shaky)
+    }
+  } finally {
+    await clear()
+  }
+  for (const name of unstable) say(`UNSTABLE: ${name} (passed only in its second run)`)
+  if (asked.signal.aborted) say('Stopped before the end.')
+  say(summaryLine(results))
+  const allPassed = results.every(({ failed, skipped }) => failed.length + skipped.length === 0)
+  return allPassed && results.length === groups.length && !asked.signal.aborted ? 0 : 1
+}
+
+async function runWithSecondChance(
+  project: string,
+  logs: string,
+  group: TestGroup,
+  signal: AbortSignal,
+): Promise<{ result: GroupResult; shaky: string[] }> {
+  say(`== ${group.name}: ${group.projects.join(' and ')} tests (output in ${join(logs, group.name)}.log)`)
+  const startedAt = performance.now()
+  const first = await runGroup(project, logs, group, { label: group.name, signal })
+  report(group.name, first, performance.now() - startedAt)
+  if (first.failed.length === 0 || !group.secondRun || signal.aborted) return { result: first, shaky: [] }
+  const label = `${group.name}-again`
+  const files = [...new Set(first.failed.map(({ file }) => file))].filter((file) => file.startsWith('/'))
+  say(`== ${label}: second run of ${files.length === 0 ? 'everything' : `${files.length} files`}`)
+  const again = await runGroup(project, logs, group, { label, files, signal })
+  report(label, again, performance.now() - startedAt)
+  const joined = joinSecondRun(first, again)
+  return { result: joined.result, shaky: joined.unstable }
+}
+
+function report(label: string, result: GroupResult, ms: number): void {
+  for (const failure of result.failed) printFailure(failure)
+  for (const name of result.skipped) say(`SKIPPED: ${name}`)
+  say(`${label}: ${summaryLine([result])} in ${Math.round(ms / 1000)} s`)
+}
+
+const shownLines = 25
+
+function printFailure({ file, name, messages }: FailedTest): void {
+  say(`FAILED: ${name}`)
+  say(`  ${file}`)
+  const lines = messages.join('\n').split('\n')
+  for (const line of lines.slice(0, shownLines)) say(`  ${line}`)
 }
