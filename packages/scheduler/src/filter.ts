@@ -42,10 +42,10 @@ export const placementFilters: readonly Filter[] = [
   {
     name: 'nodeSelector',
     check: (node, request) =>
-      Object.entries(request.nodeSelector).every(([key, value]) => labelOf(node, key) === value),
+      Object.entries(request.nodeSelector).every(([key, value]) => node.labels[key] === value),
     explain: (nodes, request) => {
       const lacking = Object.entries(request.nodeSelector).filter(([key, value]) =>
-        nodes.some((node) => labelOf(node, key) !== value),
+        nodes.some((node) => node.labels[key] !== value),
       )
       return `lacks label ${lacking.map(([key, value]) => `${key}=${value}`).join(', ')}`
     },
@@ -77,10 +77,6 @@ export const placementFilters: readonly Filter[] = [
       `cpu ${formatCpu(request.cpuMillis)} asked, ${mostFree(nodes.map(freeCpuMillis), formatCpu)}`,
   },
 ]
-
-function labelOf(node: PlacementNode, key: string): string | undefined {
-  return Object.hasOwn(node.labels, key) ? node.labels[key] : undefined
-}
 
 function mostFree(free: readonly number[], format: (amount: number) => string): string {
   const same = distinct(free.map(format)).length === 1

@@ -96,7 +96,7 @@ describe('the choice', () => {
     [
       'spreading beats the image and an empty node',
       spread,
-      aNode('z', { ...half, recentFailures: 9, startsUnderWay: 50 }),
+      aNode('z', { ...half, recentFailures: 99, startsUnderWay: 999 }),
       aNode('a', { replicasOfService: 1, hasImage: true, frozenReplicas: 1 }),
     ],
   ])('%s', (_name, policy, better, worse) => {
@@ -115,6 +115,19 @@ describe('the choice', () => {
     const placements = placeReplicas(aRequest(), 8, [aNode('a'), aNode('b')], binpack).map(chosen)
     expect(placements).toEqual([...Array.from({ length: 7 }, () => 'id-a'), 'id-b'])
   })
+})
+
+test('packing keeps the smallest replicas together', () => {
+  const tiny = aRequest({ memoryBytes: 16 * mebibyte, cpuMillis: 50 })
+  const placements = placeReplicas(tiny, 20, [aNode('a'), aNode('b'), aNode('c')], binpack).map(chosen)
+  expect(new Set(placements)).toEqual(new Set(['id-a']))
+})
+
+test('a start that was just decided counts as under way for the next', () => {
+  // After the first goes to a, a is a hair emptier than b, but b has nothing to start.
+  const used = { memoryBytes: 600 * mebibyte, cpuMillis: 0 }
+  const nodes = [aNode('a'), aNode('b', { replicasOfService: 1, reserved: used })]
+  expect(placeReplicas(aRequest(), 2, nodes, spread).map(chosen)).toEqual(['id-a', 'id-b'])
 })
 
 describe('whatever the nodes', () => {

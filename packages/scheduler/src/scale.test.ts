@@ -42,8 +42,8 @@ describe('scaling out', () => {
     ],
     [
       'an exact multiple of a target without binary form asks for no replica more',
-      { concurrency: 70, queued: 98 },
-      { wanted: 2, create: 2 },
+      { concurrency: 4, queued: 42 },
+      { wanted: 15, create: 15 },
     ],
     [
       'a hundred requests one at a time stop at maxScale',
@@ -72,6 +72,7 @@ describe('scaling out', () => {
 })
 
 describe('a surplus', () => {
+  const older = Array.from({ length: 60 }, (_, i) => ({ at: scaleNow - 70_000 - i * 1000, concurrency: 900 }))
   const tenSpread: Partial<ScaleState> = {
     inFlight: 60,
     window: steadyWindow(60),
@@ -94,6 +95,9 @@ describe('a surplus', () => {
       'surplus',
     ],
     ['forgets a peak once it could start again twice', { window: withPeak(30_000) }, 8, 'surplus'],
+    ['is measured by the average of the window', { window: busyUntil(8_000) }, 2, 'surplus'],
+    ['is not measured by what is older', { window: [...steadyWindow(60), ...older] }, 8, 'surplus'],
+    ['is none when demand just came back', { inFlight: 560 }, 0, 'steady'],
     ['leaves minScale', { minScale: 6 }, 4, 'surplus'],
     ['leaves the last to the idle ladder', { inFlight: 0, window: steadyWindow(0) }, 9, 'surplus'],
     [
@@ -106,6 +110,14 @@ describe('a surplus', () => {
   ])('%s', (_name, changes, surplus, reason) => {
     expect(decide({ ...tenSpread, ...changes })).toMatchObject({ surplus, reason })
   })
+
+  /** 480 until `ageMs` ago and 60 since: about 424 on average, which is 8 replicas of 56. */
+  function busyUntil(ageMs: number) {
+    return steadyWindow(480).map(({ at, concurrency }) => ({
+      at,
+      concurrency: at > scaleNow - ageMs ? 60 : concurrency,
+    }))
+  }
 
   function withPeak(ageMs: number) {
     return [...steadyWindow(60), { at: scaleNow - ageMs, concurrency: 250 }]

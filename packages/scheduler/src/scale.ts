@@ -103,13 +103,13 @@ export function decideScale(state: ScaleState, now: number): ScaleDecision {
   return { wanted, unfreeze, startParked, create, surplus, reason, inputs }
 }
 
-/** What a service may have for the time of a rollout or a drain: max(1, 25 %) above its maxScale. */
+/** What a service may have for the time of a rollout or a drain: 25 % above its maxScale, at least 1 (rounded up). */
 export function surgeScale(maxScale: number): number {
-  return maxScale + Math.max(1, Math.ceil(maxScale / 4))
+  return maxScale + Math.ceil(maxScale / 4)
 }
 
 function replicasFor(demand: number, concurrency: number): number {
-  // 0.7 has no exact binary form: 98 over 70 % of 70 must be 2 and not 3, so both sides stay whole numbers.
+  // 0.7 has no exact binary form: 42 over 70 % of 4 must be 15 and not 16, so both sides stay whole numbers.
   return concurrency > maxFullTargetConcurrency
     ? Math.ceil((demand * 100) / (concurrency * targetPercent))
     : Math.ceil(demand / targetConcurrency(concurrency))

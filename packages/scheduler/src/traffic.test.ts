@@ -53,6 +53,7 @@ describe('minScale', () => {
     [4, [50, 50], [2, 2]],
     [1, [50, 50], [1, 0]],
     [10, [90, 10], [9, 1]],
+    [2, [20, 60], [0, 2]],
     [5, [0, 0], [0, 0]],
   ])('%d over %j is %j', (minScale, percents, parts) => {
     const traffic = percents.map((percent, index) => ({ revision: `r${index}`, percent }))
