@@ -1,0 +1,75 @@
+import type { ContainerRuntime, EngineEndpoint } from './container-runtime.ts'
+import * as containers from './containers.ts'
+import { EngineConnection } from './engine-connection.ts'
+import { EngineError } from './engine-error.ts'
+import { events } from './events.ts'
+import * as images from './images.ts'
+import { logs } from './logs.ts'
+import * as networks from './networks.ts'
+import { info, usage } from './node-facts.ts'
+import { pull } from './pull.ts'
+import { readListeners } from './sandbox-reads.ts'
+
+const rememberedUsers = 500
+
+/**
+ * The runtime behind one endpoint. Connects with the first call and again by itself; the API version is settled
+ * with the first call and with every `ping`.
+ */
+export function connectEngine(endpoint: EngineEndpoint): ContainerRuntime {
+  const engine = new EngineConnection(endpoint)
+  const facts = nodeFacts(engine)
+  return {
+    endpoint,
+    ping: () => engine.ping(),
+    info: () => info(engine),
+    ensureNetwork: (spec, fence) => networks.ensureNetwork(engine, spec, fence),
+    removeNetwork: (name, fence) => networks.removeNetwork(engine, name, fence),
+    listNetworks: (installation) => networks.listNetworks(engine, installation),
+    createSandbox: (spec, fence) => containers.createSandbox(engine, spec, fence),
+    createApp: (spec, fence) => containers.createApp(engine, facts, spec, fence),
+    startContainer: (id, fence) => containers.startContainer(engine, id, fence),
+    pause: (id, fence) => containers.pause(engine, id, fence),
+    unpause: (id, fence) => containers.unpause(engine, id, fence),
+    stop: (id, graceSeconds, fence) => containers.stop(engine, id, graceSeconds, fence),
+    kill: (id, fence) => containers.kill(engine, id, fence),
+    remove: (id, fence) => containers.remove(engine, id, fence),
+    rename: (id, name, fence) => containers.rename(engine, id, name, fence),
+    inspect: (nameOrId) => containers.inspect(engine, nameOrId),
+    list: ({ installation }) => containers.list(engine, installation),
+    networkAddressOf: (sandboxId) => containers.networkAddressOf(engine, sandboxId),
+    readListeners: (sandboxId) => readListeners(engine, sandboxId),
+    logs: (id, request = {}) => logs(engine, id, request),
+    usage: (id) => usage(engine, id),
+    events: (sinceMs, signal) => events(engine, sinceMs, signal),
+    inspectImage: (reference) => images.inspectImage(engine, reference),
+    pull: (request, fence) => pull(engine, request, fence),
+    loadImage: (tar, fence, signal) => images.loadImage(engine, tar, fence, signal),
+    saveImage: (reference, signal) => images.saveImage(engine, reference, signal),
+    tagImage: (reference, name, fence) => images.tagImage(engine, reference, name, fence),
+    removeImage: (reference, fence) => images.removeImage(engine, reference, fence),
+    buildFromTar: (request, fence) => images.buildFromTar(engine, request, fence),
+    close: () => engine.close(),
+  }
+}
+
+/** Users of images are remembered by id only: a name can come to mean another image. */
+function nodeFacts(engine: EngineConnection): containers.NodeFacts {
+  const users = new Map<string, string>()
+  let cpus: number | undefined
+  return {
+    async imageUser(reference) {
+      const known = users.get(reference)
+      if (known !== undefined) return known
+      const image = await images.inspectImage(engine, reference)
+      if (image === null) throw new EngineError('ImageNotFound', `the node has no image "${reference}"`)
+      if (users.size >= rememberedUsers) users.clear()
+      if (reference === image.id) users.set(image.id, image.user)
+      return image.user
+    },
+    async cpus() {
+      cpus ??= (await info(engine)).cpus
+      return cpus
+    },
+  }
+}

@@ -1,0 +1,125 @@
+import type { AppSpec, SandboxSpec } from './container-runtime.ts'
+
+/*
+ * The closed schema of what Berth starts: nothing of Docker's create options is passed through. The values
+ * are those of the security baseline (CIS Docker benchmark, chapter 5).
+ */
+
+/** What an ordinary image that starts as root needs to drop its rights, own its files and bind port 80. */
+const rootCapabilities = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'SETUID', 'SETGID', 'KILL', 'NET_BIND_SERVICE']
+
+const appPidsLimit = 512
+const sandboxPidsLimit = 64
+/** `runc init` passes through the limit when something is started or run inside, so less fails at random. */
+const sandboxMemoryBytes = 32 * 1024 * 1024
+const sandboxUser = '65532:65532'
+
+export type HostConfig = {
+  NetworkMode: string
+  PortBindings?: Record<string, { HostIp: string; HostPort: string }[]>
+  ReadonlyRootfs?: boolean
+  CapDrop: string[]
+  CapAdd: string[]
+  SecurityOpt: string[]
+  Memory: number
+  MemorySwap: number
+  NanoCpus?: number
+  PidsLimit: number
+  Init: boolean
+  RestartPolicy: { Name: 'no' }
+  CgroupnsMode: 'private'
+  IpcMode: 'private'
+  LogConfig: { Type: 'json-file'; Config: Record<string, string> }
+}
+
+/** Body of `POST /containers/create`. */
+export type CreateBody = {
+  Image: string
+  Labels: Record<string, string>
+  Env?: string[]
+  Entrypoint?: string[]
+  Cmd?: string[]
+  WorkingDir?: string
+  User?: string
+  StopSignal?: string
+  ExposedPorts?: Record<string, object>
+  Healthcheck: { Test: ['NONE'] }
+  HostConfig: HostConfig
+}
+
+const common = {
+  CapDrop: ['ALL'],
+  SecurityOpt: ['no-new-privileges:true'],
+  RestartPolicy: { Name: 'no' },
+  CgroupnsMode: 'private',
+  IpcMode: 'private',
+  LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
+} as const
+
+function commonHostConfig() {
+  return { ...common, CapDrop: [...common.CapDrop], SecurityOpt: [...common.SecurityOpt] }
+}
+
+/** Holds the network and the published port; needs no init since nothing but `sleep` and short reads run in it. */
+export function sandboxBody(spec: SandboxSpec): CreateBody {
+  const port = `${spec.containerPort}/tcp`
+  return {
+    Image: spec.image,
+    Labels: { ...spec.labels },
+    User: sandboxUser,
+    // The first process of a namespace ignores SIGTERM unless it handles it; there is nothing to save here.
+    StopSignal: 'SIGKILL',
+    ExposedPorts: { [port]: {} },
+    Healthcheck: { Test: ['NONE'] },
+    HostConfig: {
+      ...commonHostConfig(),
+      NetworkMode: spec.network,
+      PortBindings: { [port]: [{ HostIp: spec.hostAddress, HostPort: String(spec.hostPort) }] },
+      ReadonlyRootfs: true,
+      CapAdd: [],
+      Memory: sandboxMemoryBytes,
+      MemorySwap: sandboxMemoryBytes,
+      PidsLimit: sandboxPidsLimit,
+      Init: false,
+    },
+  }
+}
+
+/**
+ * The app, joined to its sandbox. `imageUser` is the image's own USER and decides about capabilities. `nodeCpus`
+ * bounds the CPU limit, since an engine refuses more cores than it has.
+ */
+export function appBody(spec: AppSpec, imageUser: string, nodeCpus: number): CreateBody {
+  return {
+    Image: spec.image,
+    Labels: { ...spec.labels },
+    Env: environmentList(spec),
+    ...(spec.command.length > 0 ? { Entrypoint: [...spec.command] } : {}),
+    ...(spec.args.length > 0 ? { Cmd: [...spec.args] } : {}),
+    ...(spec.workdir === undefined ? {} : { WorkingDir: spec.workdir }),
+    Healthcheck: { Test: ['NONE'] },
+    HostConfig: {
+      ...commonHostConfig(),
+      NetworkMode: `container:${spec.sandboxId}`,
+      CapAdd: runsAsRoot(imageUser) ? [...rootCapabilities] : [],
+      Memory: spec.memoryBytes,
+      MemorySwap: spec.memoryBytes,
+      NanoCpus: Math.min(spec.cpuMillis, nodeCpus * 1000) * 1_000_000,
+      PidsLimit: spec.pidsLimit ?? appPidsLimit,
+      Init: true,
+    },
+  }
+}
+
+/** `KEY=value` in the order of the keys, so that two equal environments look equal. */
+export function environmentList(spec: Pick<AppSpec, 'env'>): string[] {
+  return Object.entries(spec.env)
+    .map(([name, value]) => `${name}=${value}`)
+    .sort()
+}
+
+/** Whether a USER of an image is root: absent, uid 0 in any spelling, or `root`, with or without a group. */
+export function runsAsRoot(user: string): boolean {
+  const name = user.split(':', 1)[0] ?? ''
+  return name === '' || name === 'root' || /^[+-]?0+$/.test(name)
+}

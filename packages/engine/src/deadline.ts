@@ -1,0 +1,39 @@
+/**
+ * Ends a call when time is up or the caller does not want it any more. `reason` tells which afterwards.
+ * Dispose it, or the timer keeps running.
+ */
+export type Deadline = {
+  readonly signal: AbortSignal
+  readonly reason: 'running' | 'timeout' | 'aborted'
+  /** Starts the time anew: for calls whose limit is on standing still. */
+  touch(): void
+  [Symbol.dispose](): void
+}
+
+/** `limitMs` undefined means that only the caller ends the call. */
+export function startDeadline(limitMs: number | undefined, outer?: AbortSignal): Deadline {
+  const controller = new AbortController()
+  let reason: Deadline['reason'] = 'running'
+  const end = (why: 'timeout' | 'aborted') => {
+    if (reason !== 'running') return
+    reason = why
+    controller.abort()
+  }
+  const timer = limitMs === undefined ? undefined : setTimeout(() => end('timeout'), limitMs)
+  const onAbort = () => end('aborted')
+  outer?.addEventListener('abort', onAbort, { once: true })
+  if (outer?.aborted) onAbort()
+  return {
+    signal: controller.signal,
+    get reason() {
+      return reason
+    },
+    touch() {
+      timer?.refresh()
+    },
+    [Symbol.dispose]() {
+      clearTimeout(timer)
+      outer?.removeEventListener('abort', onAbort)
+    },
+  }
+}
