@@ -118,8 +118,9 @@ describe('the choice', () => {
 })
 
 test('packing keeps the smallest replicas together', () => {
+  const nodes = ['a', 'b', 'c'].map((name) => aNode(name, { overcommitCpu: 10 }))
   const tiny = aRequest({ memoryBytes: 16 * mebibyte, cpuMillis: 50 })
-  const placements = placeReplicas(tiny, 20, [aNode('a'), aNode('b'), aNode('c')], binpack).map(chosen)
+  const placements = placeReplicas(tiny, 20, nodes, binpack).map(chosen)
   expect(new Set(placements)).toEqual(new Set(['id-a']))
 })
 

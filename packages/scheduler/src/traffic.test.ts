@@ -60,6 +60,11 @@ describe('minScale', () => {
     expect([...shareMinScale(minScale, traffic).values()]).toEqual(parts)
   })
 
+  test('goes to the smaller name between equals', () => {
+    const traffic = ['b', 'a', 'c'].map((revision) => ({ revision, percent: 33 }))
+    expect(shareMinScale(1, traffic).get('a')).toBe(1)
+  })
+
   test('counts a revision that is named twice once', () => {
     const traffic = [
       { revision: 'a', percent: 30 },
