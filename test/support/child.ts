@@ -19,7 +19,7 @@ export function startTestChild(
 ): TestChild {
   const identity =
     options.user === undefined ? [] : [`--reuid=${options.user}`, `--regid=${options.user}`, '--init-groups']
-  const child = spawn('setpriv', [...identity, '--pdeathsig=KILL', ...command], {
+  const child = spawn('/usr/bin/setpriv', [...identity, '--pdeathsig=KILL', ...command], {
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     ...(options.env === undefined ? {} : { env: options.env }),

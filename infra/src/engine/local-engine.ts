@@ -43,7 +43,7 @@ export async function ensureEngine(socketPath: string, logs: string): Promise<'r
   return 'started'
 }
 
-export async function engineState(socketPath: string): Promise<EngineState> {
+async function engineState(socketPath: string): Promise<EngineState> {
   try {
     const { status, body } = await callHttp({ target: { socketPath }, path: '/_ping', timeoutMs: 5000 })
     return status === 200

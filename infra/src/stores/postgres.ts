@@ -13,7 +13,7 @@ const run = promisify(execFile)
 const databaseName = 'berth'
 
 /** Where Debian keeps the newest Postgres server (15 or later); a Failure when there is none. */
-export function postgresBinFolder(root = '/usr/lib/postgresql'): string {
+function postgresBinFolder(root = '/usr/lib/postgresql'): string {
   const versions = existsSync(root) ? readdirSync(root).map(Number) : []
   const newest = Math.max(
     0,

@@ -24,7 +24,7 @@ export function redisUsers(installation: string, passwords: DataFolder['redisPas
   return [
     'user default off',
     `user berth on >${passwords.worker} ~* &* +@all`,
-    `user router on >${passwords.router} ~${prefix}* &${prefix}* +@read +@write +@pubsub +@connection +info -@dangerous`,
+    `user router on >${passwords.router} ~${prefix}* &${prefix}* +@read +@write +@pubsub +@connection -@dangerous +info`,
     '',
   ].join('\n')
 }

@@ -23,7 +23,7 @@ const stopGraceMs = 10_000
 const drainGraceMs = 620_000
 
 /** What API, worker and migration find in their environment; the table of it stands in infra/README.md. */
-export function appEnvironment({ settings, data, run }: AppContext): Record<string, string> {
+function appEnvironment({ settings, data, run }: AppContext): Record<string, string> {
   const redis = settings.redisUrl ?? privateRedisUrls(data, run).worker
   return {
     ...commonEnvironment(settings),
@@ -100,7 +100,7 @@ export function appProcesses(context: AppContext): Record<'api' | 'worker' | 'ro
       env: routerEnvironment(context),
       cwd: '/',
       descriptors: [...sockets.edge, sockets.admin],
-      checkReady: () => answersReady(ports.routerAdmin),
+      checkReady: (pid) => answersReady(ports.routerAdmin, pid),
       stopSignal: 'SIGTERM',
       stopGraceMs,
       handover: true,
@@ -116,7 +116,14 @@ export function migration(context: AppContext): { command: string[]; env: Record
   return { command: [join(project, 'node_modules/.bin/node'), main], env: appEnvironment(context) }
 }
 
-async function answersReady(port: number): Promise<void> {
-  const { status, body } = await callHttp({ target: { port }, path: '/readyz', timeoutMs: 2000 })
+/**
+ * Two routers share the admin port during a handover. A router that names itself in `x-berth-pid` is believed
+ * for itself only; an answer without that header counts for whoever was asked.
+ */
+async function answersReady(port: number, pid?: number): Promise<void> {
+  const { status, headers, body } = await callHttp({ target: { port }, path: '/readyz', timeoutMs: 2000 })
+  const answered = headers['x-berth-pid']
+  if (pid !== undefined && answered !== undefined && answered !== String(pid))
+    throw new Error(`/readyz was answered by another process (pid ${String(answered)})`)
   if (status !== 200) throw new Error(`/readyz answers ${status} ${body.slice(0, 200)}`)
 }

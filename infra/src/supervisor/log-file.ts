@@ -1,8 +1,8 @@
 import { closeSync, copyFileSync, existsSync, openSync, renameSync, statSync, truncateSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 
-export const maxLogBytes = 10 * 1024 * 1024
-export const keptLogs = 3
+const maxLogBytes = 10 * 1024 * 1024
+const keptLogs = 3
 
 /**
  * Runs `use` with a descriptor that appends to `path`. Processes write to the file itself and not through a

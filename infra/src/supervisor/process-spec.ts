@@ -1,7 +1,5 @@
 import type { Account } from '../machine/accounts.ts'
 
-export type ProcessName = 'postgres' | 'redis' | 'registry' | 'api' | 'worker' | 'router'
-
 /** One process that the supervisor keeps alive. */
 export type ProcessSpec = {
   name: string

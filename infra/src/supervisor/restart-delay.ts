@@ -1,7 +1,7 @@
-export const firstRestartDelayMs = 200
-export const longestRestartDelayMs = 5000
+const firstRestartDelayMs = 200
+const longestRestartDelayMs = 5000
 /** A process that ran this long was fine: its next death counts as the first. */
-export const healthyAfterMs = 30_000
+const healthyAfterMs = 30_000
 
 /**
  * How long to wait before a dead process is started again. `deaths` counts those in a row, the last included:

@@ -18,7 +18,7 @@ export type Shelter = {
   ): { command: readonly string[]; account?: Account }
 }
 
-export const openAir: Shelter = {
+const openAir: Shelter = {
   path: (real) => real,
   enter: (command, account) => (account === undefined ? { command } : { command, account }),
 }

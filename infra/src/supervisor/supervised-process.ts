@@ -30,6 +30,7 @@ export type ProcessStatus = {
 type Run = { child: ChildProcess; pid: number; startedAtMs: number; ended: Promise<void>; retired: boolean }
 
 const readyPollMs = 50
+const settleMs = 1000
 
 /** Keeps one process alive: starts it, tells when it is ready, starts it again when it ends, stops it. */
 export class SupervisedProcess {
@@ -113,6 +114,9 @@ export class SupervisedProcess {
     const fresh = this.#spawn()
     if (fresh === undefined) throw new Error(`${this.spec.name} could not be started: ${this.#lastProblem}`)
     try {
+      await this.#answers(fresh, readyTimeoutMs)
+      // Both may share the port that was asked: the new one must also have outlived its own start.
+      await delay(settleMs)
       await this.#answers(fresh, readyTimeoutMs)
     } catch (error) {
       await this.#end(fresh)
