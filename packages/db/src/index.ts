@@ -1,2 +1,8 @@
 export * as schema from './schema.ts'
 export type { Condition } from './schema.ts'
+export * from './connection.ts'
+export * from './leases.ts'
+export * from './migrate.ts'
+export * from './notify.ts'
+export * from './sealed.ts'
+export * from './store-error.ts'
