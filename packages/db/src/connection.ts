@@ -7,7 +7,7 @@ import { StoreSession, type Transaction } from './store-session.ts'
 export type { Transaction } from './store-session.ts'
 
 /** A pool of connections. Every query fails with an error of `store-error.ts`, never with one of the driver. */
-export type Database = NodePgDatabase<Record<string, never>> & {
+export type Database = NodePgDatabase & {
   /** Ends all connections after what runs on them. Safe to call twice. */
   close(): Promise<void>
 }
@@ -53,11 +53,7 @@ export function openDatabase(url: string, options: DatabaseOptions): Database {
   pool.on('connect', (client) => client.on('error', lost))
 
   const dialect = new PgDialect()
-  const database = new NodePgDatabase<Record<string, never>>(
-    dialect,
-    new StoreSession(pool, dialect, pool),
-    undefined,
-  )
+  const database = new NodePgDatabase(dialect, new StoreSession(pool, dialect, pool), undefined)
   let closing: Promise<void> | undefined
   return Object.assign(database, { close: () => (closing ??= pool.end()) })
 }
