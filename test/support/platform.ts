@@ -7,6 +7,7 @@ import { stopBerth } from '../../infra/src/down.ts'
 import { removeContainers } from '../../infra/src/engine/remove-containers.ts'
 import { buildNodeImage } from '../../infra/src/image/node-image.ts'
 import { pushImage } from '../../infra/src/image/push.ts'
+import { callHttp } from '../../infra/src/http-call.ts'
 import { openRunFolder } from '../../infra/src/run-folder.ts'
 import { imageCache } from '../../infra/src/sample.ts'
 import { parseSettings, portVariables, type PortName, type Ports } from '../../infra/src/settings.ts'
@@ -75,7 +76,7 @@ export async function startPlatform(
   const supervisor = startSupervisor(settings, folder.logs, platformEnv)
   const stop = async () => {
     await stopBerth(run)
-    for (const { socketPath } of engines) await removeContainers(socketPath, folder.installation)
+    for (const { socketPath } of engines) await removeContainers({ socketPath }, folder.installation)
   }
   try {
     await waitUntilReady(run, folder.logs, supervisor)
@@ -138,6 +139,7 @@ export type DeploymentBody = {
   reason: string | null
   message: string | null
 }
+export type DeploymentEventBody = { at: string; phase: string; node: string | null; message: string }
 export type ReplicaBody = {
   id: string
   node: string
@@ -197,6 +199,19 @@ export function connectPlatform(connection: PlatformConnection) {
     },
 
     waitForDeployment,
+
+    /** The events of a deployment that has ended: its stream is read to its end. */
+    events: async (id: string): Promise<DeploymentEventBody[]> => {
+      const { body } = await callHttp({
+        target: { port: ports.api },
+        method: 'GET',
+        path: `/deployments/${id}/events`,
+        headers: { authorization: `Bearer ${token}` },
+        timeoutMs: 30_000,
+      })
+      const lines = body.split('\n').filter((line) => line.startsWith('data:'))
+      return lines.map((line) => JSON.parse(line.slice('data:'.length)) as DeploymentEventBody)
+    },
 
     /** Waits until the service's URL answers 200. */
     waitReady: (service: string, path = '/'): Promise<EdgeAnswer> =>
