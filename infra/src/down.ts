@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { openDataFolder } from './data-folder.ts'
-import { removeContainers } from './engine/remove-containers.ts'
+import { directTarget, removeContainers } from './engine/remove-containers.ts'
 import { apiClient } from './api-client.ts'
 import { existsSync } from 'node:fs'
 import { openRunFolder, type RunFolder } from './run-folder.ts'
@@ -23,10 +23,14 @@ export async function down(settings: Settings): Promise<void> {
   const run = await openRunFolder(data.path)
   const release = await takeUpLock(run.upLock)
   try {
-    const sockets = new Set([settings.dockerSocket, ...(await nodeSockets(settings, data.adminToken))])
+    const local = `unix://${settings.dockerSocket}`
+    const endpoints = new Set([local, ...(await nodeEndpoints(settings, data.adminToken))])
     await stopBerth(run)
     let removed = 0
-    for (const socket of sockets) removed += await removeContainers(socket, data.installation)
+    for (const endpoint of endpoints) {
+      const target = directTarget(endpoint)
+      if (target !== undefined) removed += await removeContainers(target, data.installation)
+    }
     say(`Berth is down (${removed} containers removed). Data stays in ${data.path}.`)
   } finally {
     await release()
@@ -44,14 +48,12 @@ export async function stopBerth(run: RunFolder): Promise<void> {
   await stopLeftovers(run.processFile)
 }
 
-/** Unix sockets of registered engines on this machine; asked while the API still answers. */
-async function nodeSockets(settings: Settings, token: string): Promise<string[]> {
+/** Registered engines; asked while the API still answers. */
+async function nodeEndpoints(settings: Settings, token: string): Promise<string[]> {
   try {
     const { body } = await apiClient(settings.ports.api, token).call('GET', '/nodes')
     const { items = [] } = body as { items?: { endpoint?: string }[] }
-    return items.flatMap(({ endpoint }) =>
-      endpoint?.startsWith('unix://') === true ? [endpoint.slice('unix://'.length)] : [],
-    )
+    return items.flatMap(({ endpoint }) => endpoint ?? [])
   } catch {
     return []
   }

@@ -10,6 +10,7 @@ import { openRunFolder, type RunFolder } from './run-folder.ts'
 import { ensureSample } from './sample.ts'
 import { say } from './say.ts'
 import type { Settings } from './settings.ts'
+import { checkForeignRedis } from './stores/foreign-redis.ts'
 import { startSupervisor, waitUntilReady } from './start-supervisor.ts'
 import { askDown, readStatus } from './supervisor/control-client.ts'
 import { readRecord, stopLeftovers } from './supervisor/process-record.ts'
@@ -49,6 +50,7 @@ async function ensureProcesses(settings: Settings, data: DataFolder, run: RunFol
     say(`Ended what an unfinished start had left: ${ended.join(', ')}.`)
   }
   await checkPorts(settings)
+  if (settings.redisUrl !== undefined) await checkForeignRedis(settings.redisUrl)
   say(`Starting Berth (data in ${data.path}) ...`)
   const supervisor = startSupervisor(settings, data.logs)
   try {

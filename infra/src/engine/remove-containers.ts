@@ -1,4 +1,4 @@
-import { callHttp } from '../http-call.ts'
+import { callHttp, type HttpCall } from '../http-call.ts'
 
 type Listed = { Id: string; Labels?: Record<string, string> }
 
@@ -7,8 +7,7 @@ type Listed = { Id: string; Labels?: Record<string, string> }
  * they live in. Returns how many there were; 0 when the engine does not answer (its containers are not ours to
  * reach, and the next start compares anyway).
  */
-export async function removeContainers(socketPath: string, installation: string): Promise<number> {
-  const target = { socketPath }
+export async function removeContainers(target: HttpCall['target'], installation: string): Promise<number> {
   const filters = encodeURIComponent(JSON.stringify({ label: [`berth.installation=${installation}`] }))
   const listed = await callHttp({ target, path: `/v1.41/containers/json?all=1&filters=${filters}` }).catch(
     () => undefined,
@@ -17,15 +16,24 @@ export async function removeContainers(socketPath: string, installation: string)
   const containers = JSON.parse(listed.body) as Listed[]
   const isSandbox = ({ Labels }: Listed) => Labels?.['berth.role'] === 'sandbox'
   const rounds = [containers.filter((each) => !isSandbox(each)), containers.filter(isSandbox)]
-  for (const round of rounds) await Promise.all(round.map(({ Id }) => removeOne(socketPath, Id)))
+  for (const round of rounds) await Promise.all(round.map(({ Id }) => removeOne(target, Id)))
   return containers.length
 }
 
 /** The app's grace of 10 s is kept; a paused one is continued first, because it could not end otherwise. */
-async function removeOne(socketPath: string, id: string): Promise<void> {
-  const target = { socketPath }
+async function removeOne(target: HttpCall['target'], id: string): Promise<void> {
   const post = (path: string) => callHttp({ target, method: 'POST', path, timeoutMs: 30_000 })
   await post(`/v1.41/containers/${id}/unpause`)
   await post(`/v1.41/containers/${id}/stop?t=10`)
   await callHttp({ target, method: 'DELETE', path: `/v1.41/containers/${id}?force=1&v=1`, timeoutMs: 30_000 })
+}
+
+/**
+ * Where `down` can reach an engine by itself: unix sockets and plain TCP. With mutual TLS it cannot, because
+ * the keys are in the database; such containers stay until the next start compares.
+ */
+export function directTarget(endpoint: string): HttpCall['target'] | undefined {
+  if (endpoint.startsWith('unix:///')) return { socketPath: endpoint.slice('unix://'.length) }
+  const [, host, port] = /^tcp:\/\/(127\.[0-9.]+):([0-9]+)$/.exec(endpoint) ?? []
+  return host === undefined ? undefined : { host, port: Number(port) }
 }

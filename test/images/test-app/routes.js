@@ -45,9 +45,9 @@ const routes = {
     sendJson(response, { megabytes: eaten.length })
   },
   // ?count=5&ms=100: that many server-sent events
-  '/events': async (url, request, response) => {
+  '/events': async (url, _request, response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
-    for (let index = 0; index < number(url, 'count', 5) && !request.destroyed; index += 1) {
+    for (let index = 0; index < number(url, 'count', 5) && !response.destroyed; index += 1) {
       response.write(`id: ${index}\ndata: ${JSON.stringify({ index })}\n\n`)
       await delay(number(url, 'ms', 100))
     }
