@@ -1,0 +1,97 @@
+import {
+  mayMoveDeployment,
+  type DeploymentId,
+  type DeploymentPhase,
+  type FinalDeploymentPhase,
+  type Reason,
+  type RevisionUid,
+} from '@berth/contracts'
+import { eq } from 'drizzle-orm'
+import { withTransaction, type Executor, type Transaction } from '../connection.ts'
+import { requireLease, type LeaseRef } from '../leases.ts'
+import { notifyServiceChanged } from '../notify.ts'
+import { deploymentEvents, deployments } from '../schema.ts'
+
+/** One step that people may read about. Without `phase` the deployment stays in the phase it is in. */
+export type DeploymentStep = { phase?: DeploymentPhase; node?: string; message: string }
+
+/**
+ * Writes an event and moves the phase, forward only. False when the deployment is over or gone: then nothing is
+ * written. Throws `LeaseLostError`.
+ */
+export async function advanceDeployment(
+  db: Executor,
+  lease: LeaseRef,
+  id: DeploymentId,
+  step: DeploymentStep,
+): Promise<boolean> {
+  return withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    return stepDeployment(tx, lease, id, step)
+  })
+}
+
+type DeploymentChange = {
+  revisionUid?: RevisionUid
+  revisionName?: string
+  reason?: Reason | null
+  message?: string | null
+}
+
+/** The same within a transaction that has checked the lease; `change` is written along with the phase. */
+export async function stepDeployment(
+  tx: Transaction,
+  lease: LeaseRef,
+  id: DeploymentId,
+  step: DeploymentStep,
+  change: DeploymentChange = {},
+): Promise<boolean> {
+  const row = await lockOpen(tx, id)
+  if (!row) return false
+  const phase = step.phase && mayMoveDeployment(row.phase, step.phase) ? step.phase : row.phase
+  await tx
+    .update(deployments)
+    .set({ ...change, phase, epoch: lease.epoch })
+    .where(eq(deployments.id, id))
+  await tx
+    .insert(deploymentEvents)
+    .values({ deploymentId: id, phase, node: step.node ?? null, message: step.message })
+  return true
+}
+
+/** Keeps why the deployment does not get on, with an event whenever that changes. It stays open. */
+export async function reportTrouble(
+  db: Executor,
+  lease: LeaseRef,
+  id: DeploymentId,
+  trouble: { reason: Reason; message: string },
+): Promise<void> {
+  await withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    const row = await lockOpen(tx, id)
+    if (!row || (row.reason === trouble.reason && row.message === trouble.message)) return
+    await stepDeployment(tx, lease, id, { message: `${trouble.reason}: ${trouble.message}` }, trouble)
+  })
+}
+
+/** Ends an open deployment; one that is over stays as it is. Throws `LeaseLostError`. */
+export async function finishDeployment(
+  db: Executor,
+  lease: LeaseRef,
+  id: DeploymentId,
+  end: { phase: FinalDeploymentPhase; reason: Reason | null; message: string },
+): Promise<void> {
+  await withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    const row = await lockOpen(tx, id)
+    if (!row) return
+    await stepDeployment(tx, lease, id, end, { reason: end.reason, message: end.message })
+    await tx.update(deployments).set({ finishedAt: new Date() }).where(eq(deployments.id, id))
+    await notifyServiceChanged(tx, row.serviceUid)
+  })
+}
+
+async function lockOpen(tx: Transaction, id: DeploymentId) {
+  const [row] = await tx.select().from(deployments).where(eq(deployments.id, id)).for('update')
+  return row && row.finishedAt === null ? row : null
+}

@@ -1,0 +1,174 @@
+import type { DeploymentId, ReplicaId, RevisionUid, ServiceUid, TrafficTarget } from '@berth/contracts'
+import { and, eq, inArray, isNotNull, isNull, ne, sql } from 'drizzle-orm'
+import { withTransaction, type Executor } from '../connection.ts'
+import { requireLease, type LeaseRef } from '../leases.ts'
+import { notifyServiceChanged } from '../notify.ts'
+import {
+  deployments,
+  hostPorts,
+  leases,
+  replicas,
+  revisions,
+  services,
+  serviceStatus,
+  type Condition,
+} from '../schema.ts'
+import { stepDeployment } from './deployments.ts'
+
+/** What the service shows of itself. Nobody waits for it, so nobody is notified. Throws `LeaseLostError`. */
+export async function writeReadyCondition(
+  db: Executor,
+  lease: LeaseRef,
+  serviceUid: ServiceUid,
+  status: { observedGeneration: number; ready: Condition },
+): Promise<void> {
+  const columns = {
+    observedGeneration: status.observedGeneration,
+    conditions: [status.ready],
+    epoch: lease.epoch,
+    updatedAt: sql`now()`,
+  }
+  await withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    await tx
+      .insert(serviceStatus)
+      .values({ serviceUid, ...columns })
+      .onConflictDoUpdate({ target: serviceStatus.serviceUid, set: columns })
+  })
+}
+
+/** The shift: what the leader is to route from now on, and with it what the deployment has achieved. */
+export type TrafficShift = {
+  traffic: TrafficTarget[]
+  deployment?: { id: DeploymentId; message: string }
+  /** The revision that has shown that it starts, and whether `latest` means it from now on. */
+  ready?: { uid: RevisionUid; name: string; latest: boolean }
+}
+
+/** All of it or nothing; false when the deployment has ended meanwhile. Throws `LeaseLostError`. */
+export async function shiftTraffic(
+  db: Executor,
+  lease: LeaseRef,
+  serviceUid: ServiceUid,
+  shift: TrafficShift,
+): Promise<boolean> {
+  return withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    const { deployment, ready, traffic } = shift
+    if (deployment) {
+      const step = { phase: 'shifting' as const, message: deployment.message }
+      const change = { reason: null, message: null }
+      if (!(await stepDeployment(tx, lease, deployment.id, step, change))) return false
+    }
+    if (ready)
+      await tx
+        .update(revisions)
+        .set({ readyAt: sql`coalesce(${revisions.readyAt}, now())`, failure: null })
+        .where(eq(revisions.uid, ready.uid))
+    const columns = {
+      traffic,
+      ...(ready?.latest ? { latestReadyRevision: ready.name } : {}),
+      epoch: lease.epoch,
+      updatedAt: sql`now()`,
+    }
+    await tx
+      .insert(serviceStatus)
+      .values({ serviceUid, ...columns })
+      .onConflictDoUpdate({ target: serviceStatus.serviceUid, set: columns })
+    await notifyServiceChanged(tx, serviceUid)
+    return true
+  })
+}
+
+/** Marks replicas `draining`; the leader withdraws and stops them. Throws `LeaseLostError`. */
+export async function drainReplicas(
+  db: Executor,
+  lease: LeaseRef,
+  serviceUid: ServiceUid,
+  ids: readonly ReplicaId[],
+): Promise<void> {
+  await withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    await tx
+      .update(replicas)
+      .set({ state: 'draining', drainingAt: sql`now()`, epoch: lease.epoch })
+      .where(
+        and(
+          eq(replicas.serviceUid, serviceUid),
+          inArray(replicas.id, [...ids]),
+          inArray(replicas.state, ['starting', 'ready']),
+        ),
+      )
+    await notifyServiceChanged(tx, serviceUid)
+  })
+}
+
+/** A stale route may still name the port of a replica that is gone (design section 7). */
+const portQuarantineMinutes = 10
+
+/**
+ * The last step of a deletion: the service and all that hangs on it. False while a replica is left that has not
+ * failed, or when nobody wants the deletion. Throws `LeaseLostError`.
+ */
+export async function deleteServiceRows(
+  db: Executor,
+  lease: LeaseRef,
+  serviceUid: ServiceUid,
+): Promise<boolean> {
+  return withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    const [service] = await tx
+      .select({ uid: services.uid })
+      .from(services)
+      .where(and(eq(services.uid, serviceUid), isNotNull(services.deletedAt)))
+      .for('update')
+    if (!service) return false
+    const left = await tx
+      .select({ id: replicas.id })
+      .from(replicas)
+      .where(and(eq(replicas.serviceUid, serviceUid), ne(replicas.state, 'failed')))
+      .limit(1)
+    if (left.length > 0) return false
+    const gone = await tx
+      .delete(replicas)
+      .where(eq(replicas.serviceUid, serviceUid))
+      .returning({ id: replicas.id })
+    await tx
+      .update(hostPorts)
+      .set({
+        replicaId: null,
+        quarantinedUntil: sql`now() + make_interval(mins => ${portQuarantineMinutes})`,
+      })
+      .where(
+        inArray(
+          hostPorts.replicaId,
+          gone.map(({ id }) => id),
+        ),
+      )
+    await tx.delete(services).where(eq(services.uid, serviceUid))
+    await tx.delete(leases).where(eq(leases.name, lease.name))
+    await notifyServiceChanged(tx, serviceUid)
+    return true
+  })
+}
+
+/**
+ * Services for which something is still to be done: behind their generation, with an open deployment, being
+ * deleted, or with replicas of a revision that has no traffic any more.
+ */
+export async function listServicesBehind(db: Executor): Promise<ServiceUid[]> {
+  const rows = await db
+    .select({ uid: services.uid })
+    .from(services)
+    .leftJoin(serviceStatus, eq(serviceStatus.serviceUid, services.uid))
+    .where(
+      sql`${services.deletedAt} is not null
+        or coalesce(${serviceStatus.observedGeneration}, 0) < ${services.generation}
+        or exists (select 1 from ${deployments}
+          where ${and(eq(deployments.serviceUid, services.uid), isNull(deployments.finishedAt))})
+        or exists (select 1 from ${replicas} join ${revisions} on ${eq(revisions.uid, replicas.revisionUid)}
+          where ${and(eq(replicas.serviceUid, services.uid), inArray(replicas.state, ['starting', 'ready']))}
+            and not ${serviceStatus.traffic} @> jsonb_build_array(jsonb_build_object('revision', ${revisions.name})))`,
+    )
+  return rows.map(({ uid }) => uid as ServiceUid)
+}
