@@ -90,7 +90,7 @@ export type ReplicaFacts = {
 }
 
 /** `reserved` are sums over the replicas of all services. `capacity` is null until the node was seen. */
-export type NodeFacts = {
+export type PlaceableNode = {
   uid: NodeUid
   name: string
   pool: string
@@ -120,7 +120,7 @@ export type ReconcileSnapshot = {
   /** Those that anything else in here names, and the newest. */
   revisions: RevisionFacts[]
   replicas: ReplicaFacts[]
-  nodes: NodeFacts[]
+  nodes: PlaceableNode[]
   /** What every router has acknowledged for the service's own host, by revision uid; null: nothing ever. */
   acknowledged: { revision: RevisionUid; percent: number }[] | null
 }
@@ -294,7 +294,7 @@ async function readRevisions(
   return rows as RevisionFacts[]
 }
 
-async function readNodes(tx: Transaction, digests: string[]): Promise<NodeFacts[]> {
+async function readNodes(tx: Transaction, digests: string[]): Promise<PlaceableNode[]> {
   const { nodes, nodeStatus, pools, replicas, nodeImages } = schema
   const rows = await tx
     .select({ node: nodes, status: nodeStatus, pool: pools })
