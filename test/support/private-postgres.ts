@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process'
 import { readdirSync } from 'node:fs'
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { chmod, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { startTestChild } from './child.ts'
+import { makeOwnedFolder } from './owned-folder.ts'
 import { until } from './poll.ts'
 
 export type PrivatePostgres = { url: string; folder: string; stop(): Promise<void> }
@@ -17,7 +17,7 @@ const isRoot = process.getuid?.() === 0
  * `postgres`; tests create databases of their own beside it (`new URL(url)`, then set `pathname`).
  */
 export async function startPrivatePostgres(): Promise<PrivatePostgres> {
-  const folder = await mkdtemp(join(tmpdir(), 'berth-pg-'))
+  const folder = await makeOwnedFolder()
   const data = join(folder, 'data')
   const bin = postgresBinFolder()
   try {

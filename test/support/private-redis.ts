@@ -1,8 +1,8 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { createConnection } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startTestChild, type TestChild } from './child.ts'
+import { makeOwnedFolder } from './owned-folder.ts'
 import { until } from './poll.ts'
 
 export type PrivateRedis = {
@@ -14,7 +14,7 @@ export type PrivateRedis = {
 
 /** A Redis of its own on a unix socket, without persistence and with `noeviction`. */
 export async function startPrivateRedis(): Promise<PrivateRedis> {
-  const folder = await mkdtemp(join(tmpdir(), 'berth-rd-'))
+  const folder = await makeOwnedFolder()
   const socket = join(folder, 's')
   const child = startTestChild(
     ['redis-server', '--port', '0', '--unixsocket', socket, '--dir', folder].concat([
