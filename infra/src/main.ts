@@ -51,7 +51,7 @@ async function run(command: Command, settings: Settings): Promise<void> {
 
 function packImage(settings: Settings, folder: string) {
   const nodeBinary = join(settings.project, 'node_modules/.bin/node')
-  return buildNodeImage({ folder, nodeBinary, cache: imageCache(settings.project) })
+  return buildNodeImage({ folder, nodeBinary, cache: imageCache(settings.project, settings.data) })
 }
 
 try {

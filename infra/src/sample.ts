@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -35,16 +35,26 @@ async function pushSample(settings: Settings): Promise<string> {
   const built = await buildNodeImage({
     folder: join(settings.project, 'samples', service),
     nodeBinary: join(settings.project, 'node_modules/.bin/node'),
-    cache: imageCache(settings.project),
+    cache: imageCache(settings.project, settings.data),
   })
   const port = settings.ports.registry
   await pushImage(built, { host: '127.0.0.1', port, repository: service, tag: '1' })
   return `127.0.0.1:${port}/${service}:1`
 }
 
-/** Layers of offline images are shared by everything that packs images here. */
-export function imageCache(project: string): string {
-  return join(project, 'node_modules', '.cache', 'berth')
+/**
+ * Layers of offline images are shared by everything that packs images here; by a user who may not write to the
+ * project they are kept in the data folder.
+ */
+export function imageCache(project: string, data: string): string {
+  const shared = join(project, 'node_modules', '.cache', 'berth')
+  try {
+    mkdirSync(shared, { recursive: true })
+    accessSync(shared, constants.W_OK)
+    return shared
+  } catch {
+    return join(data, 'cache')
+  }
 }
 
 /** The first 200 through the edge; a deployment that failed ends the wait with its own words. */

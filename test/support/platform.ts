@@ -1,5 +1,6 @@
 import { createServer } from 'node:net'
 import { randomBytes } from 'node:crypto'
+import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { apiClient, type ApiAnswer } from '../../infra/src/api-client.ts'
 import { openDataFolder } from '../../infra/src/data-folder.ts'
@@ -113,7 +114,7 @@ export async function pushTestImage(
   const image = await buildNodeImage({
     folder: join(projectFolder, 'test/images/test-app'),
     nodeBinary: join(projectFolder, 'node_modules/.bin/node'),
-    cache: imageCache(projectFolder),
+    cache: imageCache(projectFolder, tmpdir()),
     ...(architecture === undefined ? {} : { architecture }),
     labels: { tag },
   })
