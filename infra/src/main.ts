@@ -54,6 +54,9 @@ function packImage(settings: Settings, folder: string) {
   return buildNodeImage({ folder, nodeBinary, cache: imageCache(settings.project, settings.data) })
 }
 
+// Whoever reads the output may stop early (`./berth up | head`): the work is finished nevertheless.
+process.stdout.on('error', () => undefined)
+
 try {
   const project = resolve(import.meta.dirname, '../..')
   await run(parseCommand(process.argv.slice(2)), parseSettings(process.env, project, process.cwd()))

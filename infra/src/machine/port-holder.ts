@@ -23,9 +23,16 @@ export function portHolder(port: number): string | undefined {
   for (const pid of readdirSync('/proc')) {
     if (!/^[0-9]+$/.test(pid)) continue
     if (!descriptors(pid).some((target) => inodes.has(target))) continue
-    return `${readText(`/proc/${pid}/comm`).trim()} (pid ${pid})`
+    return `${programName(pid)} (pid ${pid})`
   }
   return undefined
+}
+
+/** The command's name; for Node, which calls every program the same, with the script that it runs. */
+function programName(pid: string): string {
+  const name = readText(`/proc/${pid}/comm`).trim()
+  const [, script] = readText(`/proc/${pid}/cmdline`).split('\0')
+  return name.startsWith('node') && script?.includes('/') === true ? `node ${script}` : name
 }
 
 /** The sockets ("socket:[123]") in a table of /proc/net that listen (state 0A) on `port`. */
