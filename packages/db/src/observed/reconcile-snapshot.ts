@@ -323,10 +323,7 @@ async function readNodes(tx: Transaction, digests: string[]): Promise<PlaceableN
     .where(inArray(nodeImages.digest, [...new Set(digests)]))
   return rows.map(({ node, status, pool }) => {
     const sum = sums.find(({ nodeUid }) => nodeUid === node.uid)
-    const seen =
-      status?.cpuMillis != null && status.memoryBytes != null
-        ? { cpuMillis: status.cpuMillis, memoryBytes: status.memoryBytes }
-        : null
+    const seen = capacityOf(status)
     return {
       uid: node.uid as NodeUid,
       name: node.name,
@@ -344,4 +341,9 @@ async function readNodes(tx: Transaction, digests: string[]): Promise<PlaceableN
       images: images.filter(({ nodeUid }) => nodeUid === node.uid).map(({ digest }) => digest),
     }
   })
+}
+
+function capacityOf(status: typeof schema.nodeStatus.$inferSelect | null): PlaceableNode['capacity'] {
+  if (!status || status.cpuMillis === null || status.memoryBytes === null) return null
+  return { cpuMillis: status.cpuMillis, memoryBytes: status.memoryBytes }
 }

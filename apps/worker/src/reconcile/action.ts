@@ -1,0 +1,74 @@
+import type {
+  DeploymentId,
+  FinalDeploymentPhase,
+  NodeUid,
+  Reason,
+  ReplicaId,
+  RevisionUid,
+  TrafficTarget,
+} from '@berth/contracts'
+import type { Condition } from '@berth/db'
+
+/** What the registry said about a service's image, and the hash of all that the revision is made from. */
+export type ResolvedImage = {
+  repository: string
+  digest: string
+  /** Empty when the registry does not say. */
+  architectures: string[]
+  contentHash: string
+}
+
+/**
+ * The next safe steps of a service. Each is idempotent, guarded by the lease of the pass, and right in any order
+ * with the others of the same plan; after them the service is read and planned again.
+ */
+export type Action =
+  /** Ask the registry for the digest; the answer goes into the memory of the service. */
+  | { kind: 'resolve-image'; deployment: DeploymentId; attempt: number }
+  | { kind: 'make-revision'; deployment: DeploymentId; image: ResolvedImage }
+  /** The deployment brings a revision that is there already. */
+  | {
+      kind: 'reuse-revision'
+      deployment: DeploymentId
+      revision: { uid: RevisionUid; name: string }
+      message: string
+    }
+  /** One replica on each of `nodes`, which may repeat; `atMost` bounds the replicas of the service. */
+  | {
+      kind: 'place-replicas'
+      deployment: DeploymentId
+      revision: { uid: RevisionUid; name: string }
+      nodes: { uid: NodeUid; name: string }[]
+      atMost: number
+    }
+  | { kind: 'report-trouble'; deployment: DeploymentId; reason: Reason; message: string }
+  /** Let the leader route this from now on; with a deployment it is its shift. */
+  | {
+      kind: 'shift-traffic'
+      traffic: TrafficTarget[]
+      deployment: { id: DeploymentId; message: string } | null
+      ready: { uid: RevisionUid; name: string; latest: boolean } | null
+    }
+  | {
+      kind: 'finish-deployment'
+      deployment: DeploymentId
+      phase: FinalDeploymentPhase
+      reason: Reason | null
+      message: string
+    }
+  | { kind: 'retire-replicas'; replicas: ReplicaId[] }
+  | { kind: 'set-condition'; observedGeneration: number; ready: Condition }
+  | { kind: 'delete-service' }
+  /** Nothing to do before `untilMs` (milliseconds since 1970) unless somebody changes a row. */
+  | { kind: 'wait'; reason: string; untilMs: number }
+
+/**
+ * What a worker remembers of a service between two passes. Losing it costs another question to the registry and
+ * nothing else.
+ */
+export type ServiceMemory = {
+  image?: { deployment: DeploymentId; generation: number } & (
+    | { kind: 'resolved'; image: ResolvedImage }
+    | { kind: 'failed'; attempts: number; reason: Reason; message: string; failedAtMs: number }
+  )
+}
