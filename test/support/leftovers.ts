@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { identify, isAlive, type ProcessIdentity, signal } from '../../infra/src/machine/process-identity.ts'
 import { stopLeftovers } from '../../infra/src/supervisor/process-record.ts'
@@ -14,13 +15,21 @@ const run = promisify(execFile)
  * bridges, links, network namespaces, packet filter rules, and the folder. Fine to call when parts are gone.
  */
 export async function removeLeftovers(folder: string, slot: number, record: SlotRecord): Promise<void> {
-  for (const file of record.processFiles) await stopLeftovers(file)
+  for (const file of record.processFiles) {
+    await stopLeftovers(file)
+    await rm(runFolderAbove(file), { recursive: true, force: true })
+  }
   await killBelow(folder)
   await restoreTraffic(slot)
   for (const path of mountsBelow(folder).toReversed()) await quietly('umount', ['--lazy', path])
   for (const name of record.namespaces) await quietly('ip', ['netns', 'delete', name])
   for (const name of [...record.links, ...record.bridges]) await quietly('ip', ['link', 'delete', name])
   await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 })
+}
+
+/** `/run/berth-<hash>` of `/run/berth-<hash>/control/processes.json`. */
+function runFolderAbove(processFile: string): string {
+  return dirname(dirname(processFile))
 }
 
 /**
