@@ -1,0 +1,99 @@
+import { isIP } from 'node:net'
+import { z } from 'zod'
+import { nameProblem } from '../names.ts'
+import { nodeReachability, nodeScheduling } from '../states.ts'
+import { labelMap } from './label-map.ts'
+
+const maxNameLength = 63
+const pem = z
+  .string()
+  .min(1)
+  .max(64 * 1024)
+
+/** A DNS label of 1 to 63 characters, for nodes and pools. */
+export const platformName = z.string().superRefine((name, context) => {
+  const problem = nameProblem(name, 1, maxNameLength)
+  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
+})
+
+const ipAddress = z
+  .string()
+  .refine((text) => isIP(text) !== 0, 'must be an IP address on which replicas are published and reached')
+
+const capacityOverride = z.strictObject({
+  cpu: z.number().positive().max(4096),
+  memory: z.string(),
+})
+
+const settings = {
+  endpoint: z.string().min(1).max(512),
+  address: ipAddress,
+  pool: z.string().min(1).max(63),
+  labels: labelMap,
+  tls: z.strictObject({ ca: pem, cert: pem, key: pem }),
+  scheduling: z.enum(nodeScheduling),
+  /** Instead of what the engine reports; needed where several engines share one machine. */
+  capacity: capacityOverride,
+  /** Held back for the system; default max(512Mi, 10 %). */
+  systemReserved: z.string(),
+}
+
+export const nodeSpec = z
+  .strictObject({
+    name: platformName,
+    endpoint: settings.endpoint,
+    address: settings.address.optional(),
+    pool: settings.pool.default('default'),
+    labels: settings.labels.prefault({}),
+    tls: settings.tls.optional(),
+    scheduling: settings.scheduling.default('active'),
+    capacity: settings.capacity.nullable().default(null),
+    systemReserved: settings.systemReserved.nullable().default(null),
+  })
+  .meta({ id: 'NodeSpec' })
+export type NodeSpec = z.infer<typeof nodeSpec>
+
+/** JSON merge patch: what is absent stays, null takes an optional field away. */
+export const nodePatch = z.strictObject({
+  endpoint: settings.endpoint.optional(),
+  address: settings.address.optional(),
+  pool: settings.pool.optional(),
+  labels: z.record(z.string(), z.string().nullable()).optional(),
+  tls: settings.tls.nullable().optional(),
+  scheduling: settings.scheduling.optional(),
+  capacity: settings.capacity.nullable().optional(),
+  systemReserved: settings.systemReserved.nullable().optional(),
+})
+export type NodePatch = z.infer<typeof nodePatch>
+
+const capacityView = z.object({ cpu: z.number(), memory: z.string() })
+
+export const nodeView = z
+  .object({
+    name: z.string(),
+    uid: z.string(),
+    generation: z.int(),
+    endpoint: z.string(),
+    address: z.string(),
+    pool: z.string(),
+    labels: z.record(z.string(), z.string()),
+    /** Whether keys for mutual TLS are stored; the keys themselves are never returned. */
+    tls: z.boolean(),
+    scheduling: z.enum(nodeScheduling),
+    capacity: capacityView.nullable(),
+    systemReserved: z.string().nullable(),
+    deleting: z.boolean(),
+    createdAt: z.iso.datetime(),
+    updatedAt: z.iso.datetime(),
+    status: z.object({
+      reachability: z.enum(nodeReachability),
+      message: z.string().nullable(),
+      capacity: capacityView.nullable(),
+      reserved: capacityView,
+      engineVersion: z.string().nullable(),
+      architecture: z.string().nullable(),
+      lastSeenAt: z.iso.datetime().nullable(),
+    }),
+  })
+  .meta({ id: 'Node' })
+export type NodeView = z.infer<typeof nodeView>

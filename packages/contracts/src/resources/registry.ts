@@ -1,0 +1,15 @@
+import { z } from 'zod'
+
+export const registryCredentials = z
+  .strictObject({ username: z.string().min(1).max(255), password: z.string().min(1).max(16_384) })
+  .meta({ id: 'RegistryCredentials' })
+export type RegistryCredentials = z.infer<typeof registryCredentials>
+
+/** Credentials are write-only. */
+export const registryView = z
+  .object({ host: z.string(), username: z.string(), updatedAt: z.iso.datetime() })
+  .meta({ id: 'Registry' })
+export type RegistryView = z.infer<typeof registryView>
+
+/** `host[:port]`, lower case, as it stands in front of an image's repository. */
+export const registryHost = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?$/

@@ -1,0 +1,31 @@
+import { z } from 'zod'
+import { probeSpec } from './probe.ts'
+
+/** An immutable snapshot of a service's template, its image resolved to a digest. */
+export const revisionView = z
+  .object({
+    name: z.string(),
+    uid: z.string(),
+    service: z.string(),
+    number: z.int(),
+    image: z.string(),
+    imageDigest: z.string(),
+    architectures: z.array(z.string()),
+    port: z.int(),
+    command: z.array(z.string()),
+    args: z.array(z.string()),
+    cpu: z.union([z.number(), z.string()]),
+    memory: z.string(),
+    concurrency: z.int(),
+    timeoutSeconds: z.int(),
+    readinessProbe: probeSpec.optional(),
+    startupProbe: probeSpec.optional(),
+    livenessProbe: probeSpec.optional(),
+    pool: z.string(),
+    nodeSelector: z.record(z.string(), z.string()),
+    createdAt: z.iso.datetime(),
+    readyAt: z.iso.datetime().nullable(),
+    failure: z.object({ reason: z.string(), message: z.string() }).nullable(),
+  })
+  .meta({ id: 'Revision' })
+export type RevisionView = z.infer<typeof revisionView>

@@ -1,0 +1,84 @@
+import { z } from 'zod'
+import { hostLabelProblem, nameProblem, serviceNameLength } from '../names.ts'
+import { environmentSpec } from './environment.ts'
+import { annotationMap, labelMap } from './label-map.ts'
+import { probeSpec } from './probe.ts'
+import { cpuQuantity, memoryQuantity } from './quantity-fields.ts'
+import { trafficSpec } from './traffic.ts'
+
+/** Accepted by later versions, refused by this one with words of its own. */
+export const reservedFields: ReadonlySet<string> = new Set([
+  'secrets',
+  'volumes',
+  'containers',
+  'gpu',
+  'region',
+  'schedule',
+  'kind',
+])
+
+const serviceName = z.string().superRefine((name, context) => {
+  const problem =
+    nameProblem(name, serviceNameLength.min, serviceNameLength.max) ??
+    hostLabelProblem({ service: name, project: 'default' })
+  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
+})
+
+const maxImageLength = 512
+const maxWords = 256
+const words = z.array(z.string().max(32 * 1024)).max(maxWords)
+const idleTime = z.union([z.number().min(1).max(31_536_000), z.literal('never')], {
+  error: 'must be 1 to 31536000 seconds or "never"',
+})
+
+const idleSpec = z
+  .strictObject({
+    freezeAfterSeconds: idleTime.default(30),
+    parkAfterSeconds: idleTime.default(900),
+    coldAfterSeconds: idleTime.default(86_400),
+  })
+  .superRefine((idle, context) => {
+    const rungs = ['freezeAfterSeconds', 'parkAfterSeconds', 'coldAfterSeconds'] as const
+    let earlier: { rung: string; seconds: number } | undefined
+    for (const rung of rungs) {
+      const seconds = idle[rung]
+      // A rung that is switched off is left out of the order.
+      if (seconds === 'never') continue
+      if (earlier !== undefined && seconds < earlier.seconds)
+        context.addIssue({ code: 'custom', path: [rung], message: `must not be less than ${earlier.rung}` })
+      earlier = { rung, seconds }
+    }
+  })
+
+/** What a user asks for: the flat, friendly form of a service with every default filled in. */
+export const serviceSpec = z
+  .strictObject({
+    name: serviceName,
+    image: z.string().min(1).max(maxImageLength),
+    port: z.int().min(1).max(65_535).default(8080),
+    command: words.default([]),
+    args: words.default([]),
+    env: environmentSpec.prefault({}),
+    cpu: cpuQuantity.default(1),
+    memory: memoryQuantity.default('512Mi'),
+    concurrency: z.int().min(0).max(1000).default(80),
+    minScale: z.int().min(0).max(1000).default(0),
+    maxScale: z.int().min(1).max(1000).default(20),
+    timeoutSeconds: z.int().min(1).max(3600).default(300),
+    idle: idleSpec.prefault({}),
+    readinessProbe: probeSpec.optional(),
+    startupProbe: probeSpec.optional(),
+    livenessProbe: probeSpec.optional(),
+    pool: z.string().min(1).max(63).default('default'),
+    nodeSelector: labelMap.prefault({}),
+    traffic: trafficSpec.prefault([{ revision: 'latest', percent: 100 }]),
+    labels: labelMap.prefault({}),
+    annotations: annotationMap.prefault({}),
+    rollout: z.strictObject({ strategy: z.literal('immediate').default('immediate') }).prefault({}),
+  })
+  .superRefine((spec, context) => {
+    if (spec.minScale > spec.maxScale)
+      context.addIssue({ code: 'custom', path: ['minScale'], message: 'must not be above maxScale' })
+  })
+  .meta({ id: 'ServiceSpec' })
+export type ServiceSpec = z.infer<typeof serviceSpec>
