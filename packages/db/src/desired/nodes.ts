@@ -1,0 +1,124 @@
+import { and, asc, count, eq, gt, inArray, sql, sum } from 'drizzle-orm'
+import { newId } from '@berth/contracts'
+import type { Executor, Transaction } from '../connection.ts'
+import { nodes, nodeStatus, replicas } from '../schema.ts'
+import type { Page } from './page.ts'
+import { rowOf } from './row-of.ts'
+
+export type NodeRow = typeof nodes.$inferSelect
+export type DesiredNode = Pick<
+  NodeRow,
+  'endpoint' | 'address' | 'pool' | 'labels' | 'tls' | 'scheduling' | 'capacity' | 'systemReservedBytes'
+>
+
+/** A node with what is observed of it and what its replicas reserve. */
+export type NodePicture = {
+  node: NodeRow
+  status: typeof nodeStatus.$inferSelect | null
+  reserved: { cpuMillis: number; memoryBytes: number }
+}
+
+/** Seals and opens `nodes.tls` (JSON `{ca, cert, key}`) under this purpose. */
+export function nodeTlsPurpose(uid: string): string {
+  return `node:${uid}:tls`
+}
+
+export async function findNode(db: Executor, name: string): Promise<NodePicture | undefined> {
+  const rows = await db
+    .select({ node: nodes, status: nodeStatus })
+    .from(nodes)
+    .leftJoin(nodeStatus, eq(nodeStatus.nodeUid, nodes.uid))
+    .where(eq(nodes.name, name))
+  return (await withReserved(db, rows))[0]
+}
+
+/** Locks the row until the transaction ends. */
+export async function findNodeForUpdate(tx: Transaction, name: string): Promise<NodeRow | undefined> {
+  const rows = await tx.select().from(nodes).where(eq(nodes.name, name)).for('update')
+  return rows[0]
+}
+
+/** By name. */
+export async function listNodes(db: Executor, page: Page): Promise<NodePicture[]> {
+  const rows = await db
+    .select({ node: nodes, status: nodeStatus })
+    .from(nodes)
+    .leftJoin(nodeStatus, eq(nodeStatus.nodeUid, nodes.uid))
+    .where(page.after === undefined ? undefined : gt(nodes.name, page.after))
+    .orderBy(asc(nodes.name))
+    .limit(page.limit)
+  return await withReserved(db, rows)
+}
+
+export function newNodeUid(): string {
+  return newId('NodeUid')
+}
+
+/** Throws `UniqueViolationError` when the name is taken. */
+export async function insertNodeRow(
+  tx: Transaction,
+  node: DesiredNode & { uid: string; name: string },
+): Promise<NodeRow> {
+  return rowOf(await tx.insert(nodes).values(node).returning())
+}
+
+/** Takes the given columns over and counts the generation up. */
+export async function updateNodeRow(
+  tx: Transaction,
+  uid: string,
+  change: Partial<DesiredNode>,
+): Promise<NodeRow> {
+  const rows = await tx
+    .update(nodes)
+    .set({ ...change, generation: sql`${nodes.generation} + 1`, updatedAt: sql`clock_timestamp()` })
+    .where(eq(nodes.uid, uid))
+    .returning()
+  return rowOf(rows)
+}
+
+/** How many replicas stand on the node, whatever their state. */
+export async function countNodeReplicas(db: Executor, uid: string): Promise<number> {
+  const [found] = await db.select({ count: count() }).from(replicas).where(eq(replicas.nodeUid, uid))
+  return found?.count ?? 0
+}
+
+/** The leader cleans the engine up as far as it answers, then takes the row away. */
+export async function markNodeDeleted(tx: Transaction, uid: string): Promise<NodeRow> {
+  const rows = await tx
+    .update(nodes)
+    .set({
+      deletedAt: sql`coalesce(${nodes.deletedAt}, clock_timestamp())`,
+      scheduling: 'cordoned',
+      generation: sql`${nodes.generation} + 1`,
+      updatedAt: sql`clock_timestamp()`,
+    })
+    .where(eq(nodes.uid, uid))
+    .returning()
+  return rowOf(rows)
+}
+
+/** A replica reserves on its node until it has failed or is parked. */
+async function withReserved(db: Executor, rows: Omit<NodePicture, 'reserved'>[]): Promise<NodePicture[]> {
+  const uids = rows.map(({ node }) => node.uid)
+  if (uids.length === 0) return []
+  const sums = await db
+    .select({
+      nodeUid: replicas.nodeUid,
+      cpuMillis: sum(replicas.cpuMillis).mapWith(Number),
+      memoryBytes: sum(replicas.memoryBytes).mapWith(Number),
+    })
+    .from(replicas)
+    .where(
+      and(
+        inArray(replicas.nodeUid, uids),
+        inArray(replicas.state, ['starting', 'ready', 'draining']),
+        inArray(replicas.rung, ['running', 'frozen']),
+      ),
+    )
+    .groupBy(replicas.nodeUid)
+  const reserved = new Map(sums.map(({ nodeUid, ...rest }) => [nodeUid, rest]))
+  return rows.map((row) => ({
+    ...row,
+    reserved: reserved.get(row.node.uid) ?? { cpuMillis: 0, memoryBytes: 0 },
+  }))
+}

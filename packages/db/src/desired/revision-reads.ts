@@ -1,0 +1,87 @@
+import { and, desc, eq, inArray, isNotNull, lt, notInArray } from 'drizzle-orm'
+import type { Executor } from '../connection.ts'
+import { revisions } from '../schema.ts'
+
+export type RevisionRow = Omit<typeof revisions.$inferSelect, 'env'>
+
+const columns = {
+  uid: revisions.uid,
+  serviceUid: revisions.serviceUid,
+  number: revisions.number,
+  name: revisions.name,
+  template: revisions.template,
+  contentHash: revisions.contentHash,
+  imageRepository: revisions.imageRepository,
+  imageDigest: revisions.imageDigest,
+  architectures: revisions.architectures,
+  createdAt: revisions.createdAt,
+  readyAt: revisions.readyAt,
+  failure: revisions.failure,
+  startMs: revisions.startMs,
+}
+
+/** Newest first; `before` is the number of the last one on the page before. */
+export async function listServiceRevisions(
+  db: Executor,
+  serviceUid: string,
+  page: { limit: number; before?: number },
+): Promise<RevisionRow[]> {
+  return await db
+    .select(columns)
+    .from(revisions)
+    .where(
+      and(
+        eq(revisions.serviceUid, serviceUid),
+        page.before === undefined ? undefined : lt(revisions.number, page.before),
+      ),
+    )
+    .orderBy(desc(revisions.number))
+    .limit(page.limit)
+}
+
+export async function findServiceRevision(
+  db: Executor,
+  serviceUid: string,
+  name: string,
+): Promise<RevisionRow | undefined> {
+  const rows = await db
+    .select(columns)
+    .from(revisions)
+    .where(and(eq(revisions.serviceUid, serviceUid), eq(revisions.name, name)))
+  return rows[0]
+}
+
+/** Which of `names` are revisions of the service. */
+export async function existingRevisions(
+  db: Executor,
+  serviceUid: string,
+  names: readonly string[],
+): Promise<Set<string>> {
+  if (names.length === 0) return new Set()
+  const rows = await db
+    .select({ name: revisions.name })
+    .from(revisions)
+    .where(and(eq(revisions.serviceUid, serviceUid), inArray(revisions.name, [...names])))
+  return new Set(rows.map(({ name }) => name))
+}
+
+/** The newest revision that was ready once, apart from `except`. */
+export async function newestReadyRevision(
+  db: Executor,
+  serviceUid: string,
+  except: readonly string[],
+): Promise<RevisionRow | undefined> {
+  const rows = await db
+    .select(columns)
+    .from(revisions)
+    .where(
+      and(
+        eq(revisions.serviceUid, serviceUid),
+        isNotNull(revisions.readyAt),
+        except.length === 0 ? undefined : notInArray(revisions.name, [...except]),
+      ),
+    )
+    .orderBy(desc(revisions.number))
+    .limit(1)
+  return rows[0]
+}
