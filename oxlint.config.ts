@@ -1,4 +1,4 @@
-import { defineConfig } from 'oxlint'
+import { defineConfig, type OxlintConfig } from 'oxlint'
 
 /*
  * The walls of the repository (docs/architecture.md): each vendor and each app has one place that may import it.
@@ -26,18 +26,20 @@ const walls = {
 }
 type Wall = keyof typeof walls
 
-function everyWallBut(...open: Wall[]) {
+type Rules = NonNullable<OxlintConfig['rules']>
+
+function everyWallBut(...open: Wall[]): Rules {
   const closed = (Object.keys(walls) as Wall[]).filter((wall) => !open.includes(wall))
-  return { 'no-restricted-imports': ['error', { patterns: closed.map((wall) => walls[wall]) }] } as const
+  return { 'no-restricted-imports': ['error', { patterns: closed.map((wall) => walls[wall]) }] }
 }
 
 /** Packages that decide import nothing outside themselves. */
-const nothingOutside = {
+const nothingOutside: Rules = {
   'no-restricted-imports': [
     'error',
     { patterns: [{ regex: '^[^.]', message: 'packages/scheduler imports nothing outside itself.' }] },
   ],
-} as const
+}
 
 export default defineConfig({
   plugins: ['typescript', 'import', 'unicorn', 'oxc', 'node', 'promise'],
