@@ -7,3 +7,18 @@ export { berthLabels } from './labels.ts'
 export * from './listeners.ts'
 export { localImageName } from './local-image-name.ts'
 export { ensureSandboxImage, sandboxImage } from './sandbox-image.ts'
+export {
+  formatReference,
+  type ImageReference,
+  InvalidReferenceError,
+  parseReference,
+} from './registry/image-reference.ts'
+export { streamImageTar } from './registry/image-tar.ts'
+export type { ImageConfig } from './registry/manifest.ts'
+export type { RegistryAccess } from './registry/registry-access.ts'
+export {
+  type ImageByDigest,
+  readImageConfig,
+  resolveDigest,
+  type ResolvedImage,
+} from './registry/resolve-digest.ts'

@@ -1,4 +1,5 @@
 export type { FakeAppBehaviour, FakeContainer } from './fake-container.ts'
 export { type FakeEngine, type FakeEngineOptions, startFakeEngine } from './fake-engine.ts'
+export { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from './fake-registry.ts'
 export type { Fault } from './fault-plan.ts'
 export { heldFence, lostFence } from './fences.ts'
