@@ -1,6 +1,7 @@
 import { createServer } from 'node:net'
 import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
+import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { apiClient, type ApiAnswer } from '../../infra/src/api-client.ts'
 import { openDataFolder } from '../../infra/src/data-folder.ts'
@@ -256,6 +257,8 @@ export function connectPlatform(connection: PlatformConnection) {
     },
 
     processStatus,
+    /** The process and everything that descends from it, parents first. */
+    processFamily: (pid: number): Promise<number[]> => processFamily(pid),
     /** Sends a signal to a process of the platform ("worker", "redis", ...) and returns its pid. */
     async signal(name: string, signal: NodeJS.Signals): Promise<number> {
       const { pid } = await processStatus(name)
@@ -275,6 +278,12 @@ export function connectPlatform(connection: PlatformConnection) {
     /** `./berth restart <name>`: gracefully for the router. */
     restart: (name: string) => askRestart(supervisorSocket, name),
   }
+}
+
+async function processFamily(pid: number): Promise<number[]> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')
+  const pids = children.split(' ').filter(Boolean).map(Number)
+  return [pid, ...(await Promise.all(pids.map(processFamily))).flat()]
 }
 
 /** Five ports that were free a moment ago. */

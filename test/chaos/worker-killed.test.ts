@@ -1,0 +1,53 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, describe, expect, inject, test } from 'vitest'
+import { containersOf } from '../support/containers.ts'
+import { connectPlatform, type ServiceBody } from '../support/platform.ts'
+import { until } from '../support/poll.ts'
+
+const platform = connectPlatform(inject('platform'))
+const { engines, installation, testImage } = platform.connection
+const service = 'kill-worker'
+
+afterAll(() => platform.remove(service))
+
+/** Moments after POST at which the worker is killed, spread over the time a deployment takes. */
+const moments = [0, 5, 10, 20, 30, 45, 60, 80, 100, 130, 160, 200, 250, 300, 350, 400, 500, 600, 800, 1000]
+
+describe('kill -9 of the worker in the middle of a deployment', () => {
+  test.each(moments)(
+    '%d ms after the request: it succeeds with exactly the wanted containers',
+    async (ms) => {
+      const spec = {
+        name: service,
+        image: testImage,
+        memory: '96Mi',
+        minScale: 1,
+        env: { ROUND: String(ms) },
+      }
+      const { body } = await platform.expectApi([202], 'PUT', `/services/${service}`, spec)
+      const id = (body as ServiceBody).deployment?.id ?? ''
+      await delay(ms)
+      const pid = await platform.signal('worker', 'SIGKILL')
+      await platform.waitForProcess('worker', pid)
+      const deployment = await platform.waitForDeployment(id)
+      expect(deployment).toMatchObject({ phase: 'succeeded' })
+      await until(
+        async () => {
+          const replicas = await platform.replicas(service)
+          return (
+            replicas.length === 1 &&
+            replicas[0]?.revision === deployment.revision &&
+            replicas[0].state === 'ready'
+          )
+        },
+        { timeoutMs: 90_000, describe: 'one ready replica of the new revision' },
+      )
+      await until(async () => (await containersOf(engines, installation, service)).length === 2, {
+        timeoutMs: 90_000,
+        describe: 'exactly a sandbox and an app',
+      })
+      const answer = await platform.waitReady(service)
+      expect(answer.json()).toMatchObject({ revision: deployment.revision })
+    },
+  )
+})
