@@ -8,8 +8,6 @@ export type Places = {
   unplaceable: string | null
 }
 
-const defaultReservedBytes = 512 * 1024 ** 2
-const defaultReservedShare = 0.1
 const recentFailureMs = 10 * 60_000
 
 /** Nodes for `count` more replicas of the revision. Nodes where it failed are taken only when no other fits. */
@@ -46,7 +44,7 @@ export function architectureProblem(snapshot: ReconcileSnapshot, revision: Revis
   if (architectures.length === 0 || nodes.length === 0) return null
   const fits = nodes.some(({ architecture }) => architecture === null || architectures.includes(architecture))
   if (fits) return null
-  const there = [...new Set(nodes.map(({ architecture }) => architecture))].sort().join(', ')
+  const there = [...new Set(nodes.map(({ architecture }) => architecture))].join(', ')
   return `the image is built for ${architectures.join(', ')}, the nodes of pool ${revision.template.pool} are ${there}`
 }
 
@@ -72,7 +70,6 @@ function placementNode(
   now: number,
 ): PlacementNode {
   const here = snapshot.replicas.filter(({ nodeUid }) => nodeUid === node.uid)
-  const capacity = node.capacity ?? { cpuMillis: 0, memoryBytes: 0 }
   return {
     id: node.uid,
     name: node.name,
@@ -80,9 +77,8 @@ function placementNode(
     labels: node.labels,
     scheduling: node.scheduling,
     reachability: node.reachability,
-    capacity,
-    systemReservedBytes:
-      node.systemReservedBytes ?? Math.max(defaultReservedBytes, capacity.memoryBytes * defaultReservedShare),
+    capacity: node.capacity,
+    systemReservedBytes: node.systemReservedBytes,
     reserved: node.reserved,
     architecture: node.architecture ?? undefined,
     overcommitCpu: node.overcommitCpu,

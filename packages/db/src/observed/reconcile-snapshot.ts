@@ -19,6 +19,7 @@ import { and, asc, desc, eq, inArray, isNull, ne, or, sql } from 'drizzle-orm'
 import type { Executor, Transaction } from '../connection.ts'
 import { withTransaction } from '../connection.ts'
 import * as schema from '../schema.ts'
+import { nodeCapacity } from './node-capacity.ts'
 
 /*
  * Everything that one reconcile pass looks at, read in one repeatable-read transaction, so that a plan is never
@@ -89,7 +90,7 @@ export type ReplicaFacts = {
   message: string | null
 }
 
-/** `reserved` are sums over the replicas of all services. `capacity` is null until the node was seen. */
+/** `reserved` are sums over the replicas of all services. `capacity` is 0 until the node was seen. */
 export type PlaceableNode = {
   uid: NodeUid
   name: string
@@ -99,8 +100,8 @@ export type PlaceableNode = {
   labels: Record<string, string>
   scheduling: NodeScheduling
   reachability: NodeReachability
-  capacity: { cpuMillis: number; memoryBytes: number } | null
-  systemReservedBytes: number | null
+  capacity: { cpuMillis: number; memoryBytes: number }
+  systemReservedBytes: number
   architecture: string | null
   reserved: { cpuMillis: number; memoryBytes: number }
   startsUnderWay: number
@@ -323,7 +324,7 @@ async function readNodes(tx: Transaction, digests: string[]): Promise<PlaceableN
     .where(inArray(nodeImages.digest, [...new Set(digests)]))
   return rows.map(({ node, status, pool }) => {
     const sum = sums.find(({ nodeUid }) => nodeUid === node.uid)
-    const seen = capacityOf(status)
+    const { systemReservedBytes, ...capacity } = nodeCapacity(node, status)
     return {
       uid: node.uid as NodeUid,
       name: node.name,
@@ -333,17 +334,12 @@ async function readNodes(tx: Transaction, digests: string[]): Promise<PlaceableN
       labels: node.labels,
       scheduling: node.scheduling,
       reachability: status?.reachability ?? 'down',
-      capacity: node.capacity ?? seen,
-      systemReservedBytes: node.systemReservedBytes,
+      capacity,
+      systemReservedBytes,
       architecture: status?.architecture ?? null,
       reserved: { cpuMillis: sum?.cpuMillis ?? 0, memoryBytes: sum?.memoryBytes ?? 0 },
       startsUnderWay: sum?.startsUnderWay ?? 0,
       images: images.filter(({ nodeUid }) => nodeUid === node.uid).map(({ digest }) => digest),
     }
   })
-}
-
-function capacityOf(status: typeof schema.nodeStatus.$inferSelect | null): PlaceableNode['capacity'] {
-  if (!status || status.cpuMillis === null || status.memoryBytes === null) return null
-  return { cpuMillis: status.cpuMillis, memoryBytes: status.memoryBytes }
 }

@@ -5,7 +5,6 @@ import { requireLease, type LeaseRef } from '../leases.ts'
 import { notifyServiceChanged } from '../notify.ts'
 import {
   deployments,
-  hostPorts,
   leases,
   replicas,
   revisions,
@@ -14,6 +13,7 @@ import {
   type Condition,
 } from '../schema.ts'
 import { stepDeployment } from './deployments.ts'
+import { quarantinePortsOf } from './host-ports.ts'
 
 /** What the service shows of itself. Nobody waits for it, so nobody is notified. Throws `LeaseLostError`. */
 export async function writeReadyCondition(
@@ -103,9 +103,6 @@ export async function drainReplicas(
   })
 }
 
-/** A stale route may still name the port of a replica that is gone (design section 7). */
-const portQuarantineMinutes = 10
-
 /**
  * The last step of a deletion: the service and all that hangs on it. False while a replica is left that has not
  * failed, or when nobody wants the deletion. Throws `LeaseLostError`.
@@ -133,18 +130,7 @@ export async function deleteServiceRows(
       .delete(replicas)
       .where(eq(replicas.serviceUid, serviceUid))
       .returning({ id: replicas.id })
-    await tx
-      .update(hostPorts)
-      .set({
-        replicaId: null,
-        quarantinedUntil: sql`now() + make_interval(mins => ${portQuarantineMinutes})`,
-      })
-      .where(
-        inArray(
-          hostPorts.replicaId,
-          gone.map(({ id }) => id),
-        ),
-      )
+    for (const { id } of gone) await quarantinePortsOf(tx, id)
     await tx.delete(services).where(eq(services.uid, serviceUid))
     await tx.delete(leases).where(eq(leases.name, lease.name))
     await notifyServiceChanged(tx, serviceUid)

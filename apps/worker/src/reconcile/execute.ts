@@ -1,0 +1,183 @@
+import { newId, type Environment, type ProjectUid, type ServiceUid } from '@berth/contracts'
+import {
+  adoptRevision,
+  advanceDeployment,
+  deleteServiceRows,
+  drainReplicas,
+  finishDeployment,
+  makeRevision,
+  readDesiredTemplate,
+  reportTrouble,
+  reserveReplica,
+  shiftTraffic,
+  writeReadyCondition,
+  type Database,
+  type Keyring,
+  type LeaseRef,
+  type ReconcileSnapshot,
+} from '@berth/db'
+import type { RegistryAccess } from '@berth/engine'
+import type { Logger } from 'pino'
+import type { Action, ServiceMemory } from './action.ts'
+import { contentHash } from './content-hash.ts'
+import { resolveImage } from './resolve-image.ts'
+
+/** What a pass acts with. */
+export type ExecutionContext = {
+  db: Database
+  keyring: Keyring
+  registryAccess: (project: ProjectUid) => RegistryAccess
+  lease: LeaseRef
+  snapshot: ReconcileSnapshot
+  memory: ServiceMemory
+  log: Logger
+}
+
+type Executors = {
+  [K in Action['kind']]: (context: ExecutionContext, action: Extract<Action, { kind: K }>) => Promise<void>
+}
+
+/**
+ * Carries out one action. What it meets changed since the snapshot it leaves alone: the next plan sees it. Throws
+ * `LeaseLostError` and errors of the store.
+ */
+export async function execute<K extends Action['kind']>(
+  context: ExecutionContext,
+  action: Extract<Action, { kind: K }>,
+): Promise<void> {
+  const executor: Executors[K] = executors[action.kind]
+  await executor(context, action)
+}
+
+const executors: Executors = {
+  async 'resolve-image'(context, { deployment, attempt }) {
+    const { db, lease, snapshot, memory } = context
+    const { service } = snapshot
+    const desired = await readDesiredTemplate(db, service.uid)
+    if (!desired) return
+    const image = desired.template.containers[0]?.image ?? ''
+    const message = attempt === 1 ? `resolving ${image}` : `resolving ${image}, attempt ${attempt}`
+    const [answer] = await Promise.all([
+      resolveImage(desired.template, context.registryAccess(service.projectUid)),
+      advanceDeployment(db, lease, deployment, { phase: 'resolving', message }),
+    ])
+    const about = { deployment, generation: desired.generation }
+    if (answer.kind === 'failed') {
+      const { reason } = answer
+      await reportTrouble(db, lease, deployment, { reason, message: answer.message })
+      memory.image = { ...about, ...answer, attempts: attempt, failedAtMs: snapshot.readAt.getTime() }
+      return
+    }
+    const env = openEnvironment(context, desired.env)
+    memory.image = {
+      ...about,
+      kind: 'resolved',
+      image: {
+        repository: answer.repository,
+        digest: answer.digest,
+        architectures: answer.architectures,
+        contentHash: contentHash(desired.template, env),
+      },
+    }
+  },
+
+  async 'make-revision'(context, { deployment, image }) {
+    const { db, keyring, lease, snapshot, memory, log } = context
+    const serviceUid = snapshot.service.uid
+    const desired = await readDesiredTemplate(db, serviceUid)
+    if (!desired) return
+    const uid = newId('RevisionUid')
+    const env = openEnvironment(context, desired.env)
+    if (contentHash(desired.template, env) !== image.contentHash) {
+      delete memory.image
+      return
+    }
+    const made = await makeRevision(db, lease, deployment, {
+      uid,
+      serviceUid,
+      generation: desired.generation,
+      template: desired.template,
+      env: keyring.seal(JSON.stringify(env), `revision:${uid}:env`),
+      contentHash: image.contentHash,
+      imageRepository: image.repository,
+      imageDigest: image.digest,
+      architectures: image.architectures,
+    })
+    if (made !== 'conflict') log.info({ revision: made.name, digest: image.digest }, 'revision made')
+  },
+
+  async 'reuse-revision'({ db, lease }, { deployment, revision, message }) {
+    await adoptRevision(db, lease, deployment, { ...revision, message })
+  },
+
+  async 'place-replicas'({ db, lease, snapshot, log }, action) {
+    const { deployment, nodes, atMost } = action
+    const revision = snapshot.revisions.find(({ uid }) => uid === action.revision.uid)
+    if (!revision) return
+    const { containers } = revision.template
+    for (const node of nodes) {
+      const result = await reserveReplica(db, lease, {
+        serviceUid: snapshot.service.uid,
+        revisionUid: revision.uid,
+        nodeUid: node.uid,
+        deploymentId: deployment,
+        cpuMillis: containers.reduce((sum, { resources }) => sum + resources.cpu, 0),
+        memoryBytes: containers.reduce((sum, { resources }) => sum + resources.memory, 0),
+        maxReplicas: atMost,
+      })
+      if (result.kind === 'refused') {
+        log.info({ node: node.name, because: result.because }, 'reservation refused')
+        return
+      }
+      await advanceDeployment(db, lease, deployment, {
+        phase: 'placing',
+        node: node.name,
+        message: `replica ${result.replica.id} of ${revision.name} placed`,
+      })
+      log.info({ node: node.name, revision: revision.name, replica: result.replica.id }, 'replica placed')
+    }
+  },
+
+  async 'report-trouble'({ db, lease }, { deployment, reason, message }) {
+    await reportTrouble(db, lease, deployment, { reason, message })
+  },
+
+  async 'shift-traffic'({ db, lease, snapshot, log }, { traffic, deployment, ready }) {
+    await shiftTraffic(db, lease, snapshot.service.uid, {
+      traffic,
+      ...(deployment ? { deployment } : {}),
+      ...(ready ? { ready } : {}),
+    })
+    log.info({ traffic, deployment: deployment?.id }, 'traffic shifted')
+  },
+
+  async 'finish-deployment'({ db, lease, memory, log }, { deployment, phase, reason, message }) {
+    await finishDeployment(db, lease, deployment, { phase, reason, message })
+    if (memory.image?.deployment === deployment) delete memory.image
+    log.info({ deployment, phase, reason }, 'deployment ended')
+  },
+
+  async 'retire-replicas'({ db, lease, snapshot, log }, { replicas }) {
+    await drainReplicas(db, lease, snapshot.service.uid, replicas)
+    log.info({ replicas }, 'replicas retired')
+  },
+
+  async 'set-condition'({ db, lease, snapshot }, { observedGeneration, ready }) {
+    await writeReadyCondition(db, lease, snapshot.service.uid, { observedGeneration, ready })
+  },
+
+  async 'delete-service'({ db, lease, snapshot, log }) {
+    if (await deleteServiceRows(db, lease, snapshot.service.uid)) log.info('service deleted')
+  },
+
+  async wait() {},
+}
+
+function openEnvironment({ keyring, snapshot }: ExecutionContext, sealed: Buffer): Environment {
+  const purpose = environmentPurpose(snapshot.service.uid)
+  return JSON.parse(keyring.openText(sealed, purpose)) as Environment
+}
+
+function environmentPurpose(service: ServiceUid): string {
+  return `service:${service}:env`
+}
