@@ -33,7 +33,7 @@ export function startSupervisor(
   return identity
 }
 
-/** Resolves when everything is ready; a Failure quotes what stands in the way. */
+/** Resolves when everything is ready, also what is being started again just now; a Failure quotes what stands in the way. */
 export async function waitUntilReady(
   run: RunFolder,
   logs: string,
@@ -42,7 +42,7 @@ export async function waitUntilReady(
   const deadline = performance.now() + readyTimeoutMs
   for (;;) {
     const status = await readStatus(run.supervisorSocket).catch(() => undefined)
-    if (status?.phase === 'ready') return status
+    if (status?.phase === 'ready' && status.processes.every(({ state }) => state === 'ready')) return status
     const gone = supervisor !== undefined && !isAlive(supervisor)
     if (status?.phase === 'failed' || gone || performance.now() > deadline)
       throw new Failure(await explain(status, logs))
