@@ -1,0 +1,152 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { ReplicaId } from '@berth/contracts'
+import { berthLabels, connectEngine, ensureSandboxImage, type ContainerRuntime } from '@berth/engine'
+import { heldFence, startFakeEngine, type FakeEngine } from '@berth/engine/testing'
+import { pino } from 'pino'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { openControlServer } from './control-server.ts'
+import { collectGarbage, minGarbageAgeMs } from './garbage.ts'
+import { NodeRefusedError, registerNode } from './node-registration.ts'
+import { aNode } from './testing/picture.ts'
+
+const log = pino({ level: 'silent' })
+const busybox = Buffer.from('not really busybox')
+const installation = 'edge'
+
+let engine: FakeEngine
+let runtime: ContainerRuntime
+let folder: string
+const closers: (() => Promise<void>)[] = []
+
+beforeEach(async () => {
+  engine = await startFakeEngine()
+  runtime = connectEngine(engine.endpoint)
+  folder = await mkdtemp(join(tmpdir(), 'ctl-'))
+})
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close()
+  runtime.close()
+  await engine.stop()
+  await rm(folder, { recursive: true, force: true })
+})
+
+async function makeSandbox(replica: string): Promise<string> {
+  const image = await ensureSandboxImage(runtime, busybox, heldFence)
+  const owner = { [berthLabels.installation]: installation, [berthLabels.project]: 'default' }
+  const labels = {
+    ...owner,
+    [berthLabels.replica]: replica,
+    [berthLabels.role]: 'sandbox',
+  }
+  const network = `net-${installation}`
+  await runtime.ensureNetwork({ name: network, subnet: '198.18.9.0/26', labels: owner }, heldFence)
+  const name = `berth-${installation}-${replica}-sandbox`
+  const port = 20_000 + engine.containers().length
+  const spec = { name, network, hostAddress: '127.0.0.1', hostPort: port, containerPort: 8080, image, labels }
+  return await runtime.createSandbox(spec, heldFence)
+}
+
+describe('registering a node', () => {
+  const options = {
+    busybox,
+    fence: heldFence,
+    checkHonesty: () => Promise.resolve(true),
+    findTwin: () => Promise.resolve(null),
+  }
+
+  test('reads what the engine is and brings the image of the sandbox', async () => {
+    const facts = await registerNode(runtime, aNode(), options)
+    expect(facts).toMatchObject({ architecture: 'amd64', honestPorts: true })
+    expect(facts.cpuMillis % 1000).toBe(0)
+    expect(engine.calls).toContain('POST /images/load')
+  })
+
+  test('is refused for an engine that is a node already', async () => {
+    const findTwin = () => Promise.resolve({ name: 'n1', sameEngine: true })
+    const twice = registerNode(runtime, aNode(), { ...options, findTwin })
+    await expect(twice).rejects.toThrow('the same engine is registered as node "n1"')
+    await expect(twice).rejects.toBeInstanceOf(NodeRefusedError)
+  })
+
+  test('is refused on a machine that is sold already', async () => {
+    const findTwin = () => Promise.resolve({ name: 'n1', sameEngine: false })
+    await expect(registerNode(runtime, aNode(), { ...options, findTwin })).rejects.toThrow(
+      /give both a capacity/,
+    )
+  })
+})
+
+describe('a round of garbage collection', () => {
+  const round = (owners: string[], age: number) =>
+    collectGarbage({
+      installation,
+      nodes: () => [aNode()],
+      runtimeOf: () => runtime,
+      belongings: () => Promise.resolve({ owners: new Set(owners), networks: new Set() }),
+      collectRows: () => Promise.resolve(),
+      fence: heldFence,
+      log,
+      now: () => Date.now() + age,
+    })
+
+  test('removes the container of a replica that nobody knows and keeps the others', async () => {
+    await makeSandbox('rep-known')
+    await makeSandbox('rep-gone')
+    await round(['rep-known'], 2 * minGarbageAgeMs)
+    const left = await runtime.list({ installation })
+    expect(left.map((container) => container.labels[berthLabels.replica])).toEqual(['rep-known'])
+  })
+
+  test('leaves everything that is young', async () => {
+    await makeSandbox('rep-new')
+    await round([], 0)
+    expect(await runtime.list({ installation })).toHaveLength(1)
+  })
+})
+
+describe('the control server', () => {
+  async function open(container: string | undefined): Promise<string> {
+    const socketPath = join(folder, 'control.sock')
+    const locate = (replica: ReplicaId) =>
+      container !== undefined && replica === 'rep-1' ? { runtime, containerId: container } : undefined
+    const server = await openControlServer({ socketPath, locate, log })
+    closers.push(() => server.close())
+    return socketPath
+  }
+
+  const ask = (socketPath: string, path: string) =>
+    new Promise<{ status: number; text: string }>((resolve, reject) => {
+      const asked = request({ socketPath, path, agent: false }, (response) => {
+        let text = ''
+        response.setEncoding('utf8')
+        response.on('data', (chunk: string) => (text += chunk))
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, text }))
+      })
+      asked.once('error', reject)
+      asked.end()
+    })
+
+  test('answers 404 for a replica that it does not know', async () => {
+    const path = await open(undefined)
+    expect(await ask(path, '/replicas/rep-1/logs')).toMatchObject({ status: 404 })
+    expect(await ask(path, '/anything')).toMatchObject({ status: 404 })
+  })
+
+  test('answers 502 when the engine does not', async () => {
+    const path = await open(await makeSandbox('rep-1'))
+    engine.fail('GET /containers/*/logs', { status: 500, message: 'broken' })
+    expect(await ask(path, '/replicas/rep-1/logs')).toMatchObject({ status: 502 })
+  })
+
+  test('answers the lines of a container as JSON', async () => {
+    const container = await makeSandbox('rep-1')
+    const path = await open(container)
+    const answer = await ask(path, '/replicas/rep-1/logs?tail=10')
+    expect(answer.status).toBe(200)
+    for (const line of answer.text.split('\n').filter(Boolean))
+      expect(JSON.parse(line)).toHaveProperty('stream')
+  })
+})
