@@ -1,0 +1,114 @@
+import type { Environment, ProbeTemplate, RevisionTemplate } from '@berth/contracts'
+import { isEngineError } from '@berth/engine'
+import { setTimeout as delay } from 'node:timers/promises'
+import { awaitListening, notListening } from './await-listening.ts'
+import { describeEnd, lastLines } from './container-end.ts'
+import { probeUntilReady, type ProbeTarget } from './readiness-probe.ts'
+import type { Failure, ReplicaHost } from './replica-deps.ts'
+
+export const defaultStartupDeadlineMs = 240_000
+
+export type StartingApp = {
+  address: string
+  hostPort: number
+  sandboxId: string
+  appId: string
+  template: RevisionTemplate
+  /** Its values are kept out of messages; empty when nothing is to be told. */
+  env: Environment
+}
+
+export type ReadyOutcome = { kind: 'ready' } | ({ kind: 'failed' } & Failure) | { kind: 'aborted' }
+
+/**
+ * Waits until a started app answers: it listens on its port, then its startup probe and its readiness probe succeed.
+ * Ends early when the app ends, or has settled on another port. Never leaves anything running behind.
+ */
+export async function awaitReady(
+  host: ReplicaHost,
+  app: StartingApp,
+  options: { deadlineMs?: number; signal?: AbortSignal } = {},
+): Promise<ReadyOutcome> {
+  const container = app.template.containers[0]
+  const containerPort = container?.ports[0]?.port ?? 0
+  const over = new AbortController()
+  const deadline = AbortSignal.timeout(options.deadlineMs ?? defaultStartupDeadlineMs)
+  const signal = AbortSignal.any([over.signal, deadline, ...(options.signal ? [options.signal] : [])])
+  const target = { ...app, containerPort }
+  let lastProbe = ''
+  let listened = false
+
+  async function answers(): Promise<ReadyOutcome | null> {
+    const listening = await awaitListening(host, target, signal)
+    if (listening === null) return null
+    if (listening !== 'listening') return withLog({ kind: 'failed', ...listening })
+    listened = true
+    for (const [probe, giveUp] of probesOf(container?.startupProbe, container?.readinessProbe)) {
+      const result = await probeUntilReady(probe, targetOf(target), {
+        giveUp,
+        signal,
+        onFailure: (message) => (lastProbe = message),
+      })
+      if (result === null) return null
+      if (!result.ok) return withLog({ kind: 'failed', reason: 'ProbeFailed', message: result.message })
+    }
+    return { kind: 'ready' }
+  }
+
+  async function withLog(failed: Extract<ReadyOutcome, { kind: 'failed' }>): Promise<ReadyOutcome> {
+    const lines = await lastLines(host.runtime, app.appId, app.env)
+    if (lines.length === 0) return failed
+    return { ...failed, message: `${failed.message}; the app's last lines were:\n${lines.join('\n')}` }
+  }
+
+  try {
+    const first = await Promise.race([answers(), watchForEnd(host, app, signal)])
+    if (first !== null) return first
+    if (!deadline.aborted || options.signal?.aborted) return { kind: 'aborted' }
+    if (listened) return await withLog({ kind: 'failed', reason: 'ProbeFailed', message: lastProbe })
+    const listeners = await host.runtime.readListeners(app.sandboxId).catch(() => [])
+    return await withLog({ kind: 'failed', ...notListening(containerPort, listeners) })
+  } finally {
+    over.abort()
+  }
+}
+
+function targetOf({ address, hostPort, containerPort }: ProbeTarget): ProbeTarget {
+  return { address, hostPort, containerPort }
+}
+
+/** Each with whether it gives up by itself: a readiness probe waits for as long as the deadline lets it. */
+function probesOf(startup?: ProbeTemplate, readiness?: ProbeTemplate): [ProbeTemplate, boolean][] {
+  return [
+    ...(startup === undefined ? [] : ([[startup, true]] as [ProbeTemplate, boolean][])),
+    ...(readiness === undefined ? [] : ([[readiness, false]] as [ProbeTemplate, boolean][])),
+  ]
+}
+
+const firstLookMs = 100
+const maxLookMs = 500
+
+/** Resolves when the app's container has ended, with the reason; null when the signal ended the wait. */
+async function watchForEnd(
+  host: ReplicaHost,
+  app: StartingApp,
+  signal: AbortSignal,
+): Promise<ReadyOutcome | null> {
+  let waitMs = firstLookMs
+  while (!signal.aborted) {
+    await delay(waitMs, undefined, { signal }).catch(() => {})
+    if (signal.aborted) return null
+    waitMs = Math.min(waitMs * 1.2, maxLookMs)
+    const state = await host.runtime.inspect(app.appId).catch((error: unknown) => {
+      if (isEngineError(error)) return undefined
+      throw error
+    })
+    if (state === undefined || state?.state === 'running' || state?.state === 'paused') continue
+    if (state === null)
+      return { kind: 'failed', reason: 'StartFailed', message: 'the container was removed while it started' }
+    const lines = await lastLines(host.runtime, app.appId, app.env)
+    const memory = app.template.containers[0]?.resources.memory ?? 0
+    return { kind: 'failed', ...describeEnd(state, memory, lines) }
+  }
+  return null
+}

@@ -1,0 +1,58 @@
+import type { ContainerState, ContainerStatus } from '@berth/engine'
+import { appName } from './container-names.ts'
+import { describeEnd, lastLines } from './container-end.ts'
+import type { Failure, PlacedReplica, ReplicaHost } from './replica-deps.ts'
+
+/**
+ * running, frozen   the app is there and on that rung
+ * parked            the sandbox runs, the app was made and does not run: never started, or stopped by us
+ * exited            the app ended by itself, with the reason
+ * cold              the sandbox runs, the app is gone (somebody pruned it)
+ * gone              the sandbox is dead or gone, so the replica is
+ */
+export type ReplicaSight =
+  | { kind: 'running' }
+  | { kind: 'frozen' }
+  | { kind: 'parked' }
+  | { kind: 'cold' }
+  | { kind: 'gone' }
+  | Ended
+
+type Ended = { kind: 'exited'; exitCode: number; oomKilled: boolean } & Failure
+
+const up: readonly ContainerStatus[] = ['running', 'paused', 'restarting']
+
+/**
+ * What is there on the node. `wasParked` tells an app that was stopped on purpose from one that ended; `env` keeps
+ * its values out of the message. Fails with an `EngineError`.
+ */
+export async function inspectReplica(
+  installation: string,
+  host: ReplicaHost,
+  replica: Pick<PlacedReplica, 'id' | 'containers' | 'template'>,
+  about: { wasParked: boolean; env?: Readonly<Record<string, string>> },
+): Promise<ReplicaSight> {
+  const { sandbox, app } = replica.containers
+  const [sandboxState, appState] = await Promise.all([
+    sandbox === undefined ? null : host.runtime.inspect(sandbox),
+    host.runtime.inspect(app ?? appName(installation, replica.id)),
+  ])
+  if (sandboxState === null || !up.includes(sandboxState.state)) return { kind: 'gone' }
+  if (appState === null) return { kind: 'cold' }
+  if (appState.state === 'running') return { kind: 'running' }
+  if (appState.state === 'paused') return { kind: 'frozen' }
+  if (about.wasParked || appState.state === 'created') return { kind: 'parked' }
+  return ended(host, replica, appState, about.env ?? {})
+}
+
+async function ended(
+  host: ReplicaHost,
+  replica: Pick<PlacedReplica, 'template'>,
+  state: ContainerState,
+  env: Readonly<Record<string, string>>,
+): Promise<Ended> {
+  const lines = await lastLines(host.runtime, state.id, env)
+  const memory = replica.template.containers[0]?.resources.memory ?? 0
+  const { exitCode, oomKilled } = state
+  return { kind: 'exited', exitCode, oomKilled, ...describeEnd(state, memory, lines) }
+}

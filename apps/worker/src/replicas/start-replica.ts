@@ -1,0 +1,208 @@
+import type { Environment } from '@berth/contracts'
+import { StoreUnavailableError } from '@berth/db'
+import { EngineError, isEngineError } from '@berth/engine'
+import { awaitReady } from './await-ready.ts'
+import { appName, containerLabels } from './container-names.ts'
+import { failureOf } from './replica-failure.ts'
+import type {
+  Failure,
+  ReplicaContainers,
+  ReplicaDeps,
+  ReplicaHost,
+  StartableReplica,
+} from './replica-deps.ts'
+import { openSandbox, sandboxOf, type Sandbox } from './sandbox.ts'
+import { openSpare } from './spare-sandbox.ts'
+import { stopReplica } from './stop-replica.ts'
+
+/** The phases of a deployment that a start goes through, forward only. */
+export type StartPhase = 'pulling' | 'starting' | 'probing'
+
+/**
+ * `hostPort` differs from the reserved one when a spare sandbox was taken: route what the outcome says. After
+ * `failed` nothing is left on the node. `aborted` (by the signal, or since the database is away) leaves everything
+ * as it is; a later call takes it up.
+ */
+export type StartOutcome =
+  | { kind: 'ready'; hostPort: number; containers: Required<ReplicaContainers> }
+  | ({ kind: 'failed' } & Failure)
+  | { kind: 'aborted' }
+
+export type StartOptions = {
+  /** Each phase with a sentence for the deployment's events; progress of a pull comes as `pulling` again. */
+  onPhase(phase: StartPhase, message: string): void
+  /** Once the containers exist, before the app answers: for a picture that must know them early. */
+  onContainers?(containers: ReplicaContainers, hostPort: number): void
+  /** From the app's start to its readiness. Default 240 s. */
+  deadlineMs?: number
+  signal?: AbortSignal
+}
+
+/**
+ * Brings a replica up: image, network and sandbox side by side, the app's container made while the sandbox still
+ * starts, then the app, then its probes. May be called again at any time for the same replica; an app that has
+ * ended is started anew in its sandbox. Throws `LeaseLostError` only.
+ */
+export async function startReplica(
+  deps: ReplicaDeps,
+  host: ReplicaHost,
+  replica: StartableReplica,
+  options: StartOptions,
+): Promise<StartOutcome> {
+  try {
+    const outcome = await bringUp(deps, host, replica, options)
+    if (outcome.kind === 'failed') await clearAway(deps, host, replica)
+    return outcome
+  } catch (error) {
+    const failure = failureOf(error)
+    if (options.signal?.aborted || error instanceof StoreUnavailableError) return { kind: 'aborted' }
+    await clearAway(deps, host, replica)
+    return { kind: 'failed', ...failure }
+  }
+}
+
+async function bringUp(
+  deps: ReplicaDeps,
+  host: ReplicaHost,
+  replica: StartableReplica,
+  options: StartOptions,
+): Promise<StartOutcome> {
+  const sandboxing = takeSandbox(deps, host, replica)
+  // The image may fail first; the sandbox is cleared away then.
+  sandboxing.catch(() => {})
+  const image = await settleBoth(fetchImage(deps, host, replica, options), sandboxing)
+  const { sandbox, hostPort } = await sandboxing
+  if (options.signal?.aborted) return { kind: 'aborted' }
+
+  options.onPhase('starting', `starting a replica on node "${host.name}"`)
+  const app = await createApp(deps, host, replica, sandbox, image)
+  const containers = { sandbox: sandbox.id, app }
+  options.onContainers?.(containers, hostPort)
+  const recorded = record(deps, replica, containers)
+  recorded.catch(() => {})
+  await sandbox.started
+  await deps.gate.run(host, 'start', () => host.runtime.startContainer(app, deps.fence))
+
+  options.onPhase('probing', `waiting for the app to listen on port ${portOf(replica)}`)
+  const ready = await awaitReady(
+    host,
+    {
+      address: replica.address,
+      hostPort,
+      sandboxId: sandbox.id,
+      appId: app,
+      template: replica.template,
+      env: replica.env,
+    },
+    options,
+  )
+  await recorded
+  return ready.kind === 'ready' ? { kind: 'ready', hostPort, containers } : ready
+}
+
+/** Without the database the start goes on: names of containers follow from ids. */
+async function record(deps: ReplicaDeps, replica: StartableReplica, containers: ReplicaContainers) {
+  try {
+    await deps.rows.recordContainers(replica.id, containers)
+  } catch (error) {
+    if (!(error instanceof StoreUnavailableError)) throw error
+  }
+}
+
+/** The image, after the sandbox has come to an end too if the image failed, so that both can be cleared away. */
+async function settleBoth(image: Promise<string>, sandboxing: Promise<unknown>): Promise<string> {
+  try {
+    return await image
+  } catch (error) {
+    await sandboxing.catch(() => {})
+    throw error
+  }
+}
+
+async function fetchImage(
+  deps: ReplicaDeps,
+  host: ReplicaHost,
+  replica: StartableReplica,
+  options: StartOptions,
+): Promise<string> {
+  const onProgress = (message: string) => options.onPhase('pulling', message)
+  return deps.images.ensure(host, replica, onProgress, deps.fence)
+}
+
+/** A spare that is there or being made, else one of its own. */
+async function takeSandbox(
+  deps: ReplicaDeps,
+  host: ReplicaHost,
+  replica: StartableReplica,
+): Promise<{ sandbox: Sandbox; hostPort: number }> {
+  const port = portOf(replica)
+  const key = { nodeUid: host.uid, projectUid: replica.projectUid, containerPort: port }
+  const mayTake = replica.containers.sandbox === undefined
+  const spare =
+    (await deps.rows.spareOfReplica(replica.id)) ??
+    (mayTake ? await deps.rows.takeSpare(key, replica.id) : null)
+  if (spare !== null) {
+    const wanted = { ...key, project: replica.project, address: replica.address }
+    return { sandbox: await openSpare(deps, host, spare, wanted), hostPort: spare.hostPort }
+  }
+  const sandbox = await openSandbox(deps, host, sandboxOf(deps, replica, port), 'start')
+  return { sandbox, hostPort: replica.hostPort }
+}
+
+async function createApp(
+  deps: ReplicaDeps,
+  host: ReplicaHost,
+  replica: StartableReplica,
+  sandbox: Sandbox,
+  image: string,
+): Promise<string> {
+  const container = replica.template.containers[0]
+  if (container === undefined) throw new EngineError('InvalidSpec', 'the revision has no container')
+  return host.runtime.createApp(
+    {
+      name: appName(deps.installation, replica.id),
+      sandboxId: sandbox.id,
+      image,
+      command: container.command,
+      args: container.args,
+      env: appEnvironment(replica),
+      memoryBytes: container.resources.memory,
+      cpuMillis: container.resources.cpu,
+      labels: containerLabels({
+        installation: deps.installation,
+        role: 'app',
+        project: replica.project,
+        service: replica.service,
+        revision: replica.revision,
+        replica: replica.id,
+      }),
+    },
+    deps.fence,
+  )
+}
+
+/** What the app sees: the user's variables and those of the container contract, which win. */
+export function appEnvironment(
+  replica: Pick<StartableReplica, 'env' | 'service' | 'revision' | 'template'>,
+): Environment {
+  return {
+    ...replica.env,
+    PORT: String(portOf(replica)),
+    K_SERVICE: replica.service,
+    K_REVISION: replica.revision,
+    K_CONFIGURATION: replica.service,
+  }
+}
+
+function portOf(replica: Pick<StartableReplica, 'template'>): number {
+  return replica.template.containers[0]?.ports[0]?.port ?? 0
+}
+
+/** Best effort: what stays is found by garbage collection. The row and its reason are the caller's. */
+async function clearAway(deps: ReplicaDeps, host: ReplicaHost, replica: StartableReplica): Promise<void> {
+  try {
+    await stopReplica(deps, host, replica, { graceSeconds: 0 })
+  } catch (error) {
+    if (!isEngineError(error)) failureOf(error)
+  }
+}
