@@ -9,6 +9,7 @@ import {
   connectEngine,
   ensureSandboxImage,
   type EngineInfo,
+  isEngineError,
   listensBeyondLoopback,
   localImageName,
   parseEndpoint,
@@ -43,8 +44,7 @@ beforeAll(async () => {
   node = await runtime.info()
   sandboxImage = await ensureSandboxImage(runtime, busybox, heldFence)
   rootImage = await runtime.buildFromTar({ tar: await busyboxContext(), tag: `${network}:root` }, heldFence)
-  const subnet = `198.19.${randomBytes(1).readUInt8()}.0/24`
-  await runtime.ensureNetwork({ name: network, subnet, labels }, heldFence)
+  await makeNetwork()
 })
 
 afterAll(async () => {
@@ -56,6 +56,19 @@ afterAll(async () => {
   runtime.close()
   await registry.stop()
 })
+
+/** On a subnet that nothing else on this engine has. */
+async function makeNetwork(): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    const subnet = `198.19.${randomBytes(1).readUInt8()}.0/24`
+    try {
+      await runtime.ensureNetwork({ name: network, subnet, labels }, heldFence)
+      return
+    } catch (error) {
+      if (!isEngineError(error, 'Conflict') || attempt === 20) throw error
+    }
+  }
+}
 
 async function tarOf(files: Record<string, Buffer | string>): Promise<Buffer> {
   const tar = pack()

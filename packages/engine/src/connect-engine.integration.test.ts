@@ -375,6 +375,53 @@ describe('pulling', () => {
   })
 })
 
+describe('an engine that hangs', () => {
+  // Only what these tests wait for is short: everything else has its time, however busy the machine.
+  const limits = { stopMarginMs: 300, removeMs: 300, stallMs: 300 }
+  let impatient: ContainerRuntime
+
+  beforeEach(() => {
+    impatient = connectEngine(engine.endpoint, { limits })
+  })
+  afterEach(() => impatient.close())
+
+  test('leaves a mutation unknown at its deadline', async () => {
+    const { appId } = await startedReplica()
+    engine.hang('POST /containers/*/stop')
+    expect(await failureOf(impatient.stop(appId, 0, heldFence))).toMatchObject({
+      code: 'EngineTimeout',
+      outcome: 'unknown',
+    })
+    expect((await runtime.inspect(appId))?.state).toBe('running')
+  })
+
+  test('answers no question either', async () => {
+    engine.hang('GET /containers/json')
+    const hasty = connectEngine(engine.endpoint, { limits: { readMs: 300 } })
+    const failure = await failureOf(hasty.list({ installation: 'test' }))
+    expect(failure).toMatchObject({ code: 'EngineTimeout', outcome: 'refused' })
+    hasty.close()
+  })
+
+  test('ends a pull that stands still', async () => {
+    engine.hang('POST /images/create')
+    const request = { registryAddress: '127.0.0.1:5050', repository: 'acme/hello', digest }
+    expect(await failureOf(impatient.pull(request, heldFence))).toMatchObject({
+      code: 'PullStalled',
+      outcome: 'unknown',
+    })
+  })
+
+  test('ends a removal that never comes to an end', async () => {
+    const { appId } = await startedReplica()
+    engine.fail('DELETE /containers/*', {
+      status: 409,
+      message: 'removal of container x is already in progress',
+    })
+    expect(await failureOf(impatient.remove(appId, heldFence))).toMatchObject({ code: 'Conflict' })
+  })
+})
+
 describe('events', () => {
   test('tell of containers until nobody listens any more', async () => {
     const stop = new AbortController()

@@ -2,6 +2,7 @@ import type { ContainerRuntime, EngineEndpoint } from './container-runtime.ts'
 import * as containers from './containers.ts'
 import { EngineConnection } from './engine-connection.ts'
 import { EngineError } from './engine-error.ts'
+import type { EngineLimits } from './engine-limits.ts'
 import { events } from './events.ts'
 import * as images from './images.ts'
 import { logs } from './logs.ts'
@@ -12,12 +13,15 @@ import { readListeners } from './sandbox-reads.ts'
 
 const rememberedUsers = 500
 
+/** `limits` are the deadlines that differ from those of `engineLimits`. */
+export type EngineOptions = { limits?: Partial<EngineLimits> }
+
 /**
  * The runtime behind one endpoint. Connects with the first call and again by itself; the API version is settled
  * with the first call and with every `ping`.
  */
-export function connectEngine(endpoint: EngineEndpoint): ContainerRuntime {
-  const engine = new EngineConnection(endpoint)
+export function connectEngine(endpoint: EngineEndpoint, options: EngineOptions = {}): ContainerRuntime {
+  const engine = new EngineConnection(endpoint, options.limits)
   const facts = nodeFacts(engine)
   return {
     endpoint,

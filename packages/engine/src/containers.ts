@@ -13,12 +13,6 @@ import type { EngineConnection, EngineRequest } from './engine-connection.ts'
 import { EngineError, isEngineError, NameConflictError } from './engine-error.ts'
 import { ownedBy } from './labels.ts'
 
-const listLimitMs = 5_000
-const createLimitMs = 30_000
-const startLimitMs = 30_000
-const pauseLimitMs = 10_000
-const removeLimitMs = 30_000
-const stopMarginMs = 5_000
 const removalPollMs = 50
 
 /** What the node tells about images and itself, needed to build an app's container. */
@@ -60,7 +54,7 @@ async function create(
     secrets,
   } as const
   try {
-    const answer = await engine.mutate(fence, { ...request, limitMs: createLimitMs, accept: [409] })
+    const answer = await engine.mutate(fence, { ...request, limitMs: engine.limits.createMs, accept: [409] })
     if (answer.status !== 409) return readAnswer(createdAnswer, answer.body, what).Id
   } catch (error) {
     const found = isUnknown(error) ? await lookFor(engine, name) : null
@@ -85,7 +79,7 @@ export async function startContainer(engine: EngineConnection, id: string, fence
     id,
     (state) => state?.state === 'running',
     async () => {
-      const request = containerRequest(`start container ${short(id)}`, id, 'start', startLimitMs)
+      const request = containerRequest(`start container ${short(id)}`, id, 'start', engine.limits.createMs)
       await engine.mutate(fence, { ...request, accept: [304] }).catch((error: unknown) => {
         throw missesItsSandbox(error, id) ? new EngineError('SandboxDead', error.message) : error
       })
@@ -99,7 +93,10 @@ export async function pause(engine: EngineConnection, id: string, fence: Fence):
     id,
     (state) => state?.state === 'paused',
     async () => {
-      await engine.mutate(fence, containerRequest(`pause container ${short(id)}`, id, 'pause', pauseLimitMs))
+      await engine.mutate(
+        fence,
+        containerRequest(`pause container ${short(id)}`, id, 'pause', engine.limits.changeMs),
+      )
     },
   )
 }
@@ -112,7 +109,7 @@ export async function unpause(engine: EngineConnection, id: string, fence: Fence
     async () => {
       await engine.mutate(
         fence,
-        containerRequest(`unpause container ${short(id)}`, id, 'unpause', pauseLimitMs),
+        containerRequest(`unpause container ${short(id)}`, id, 'unpause', engine.limits.changeMs),
       )
     },
   )
@@ -124,7 +121,7 @@ export async function stop(
   graceSeconds: number,
   fence: Fence,
 ): Promise<void> {
-  const limitMs = graceSeconds * 1000 + stopMarginMs
+  const limitMs = graceSeconds * 1000 + engine.limits.stopMarginMs
   const request = containerRequest(`stop container ${short(id)}`, id, 'stop', limitMs)
   await settle(engine, id, hasEnded, async () => {
     await engine.mutate(fence, { ...request, query: { t: graceSeconds }, accept: [304, 404] })
@@ -133,7 +130,7 @@ export async function stop(
 
 export async function kill(engine: EngineConnection, id: string, fence: Fence): Promise<void> {
   await settle(engine, id, hasEnded, async () => {
-    const request = containerRequest(`kill container ${short(id)}`, id, 'kill', pauseLimitMs)
+    const request = containerRequest(`kill container ${short(id)}`, id, 'kill', engine.limits.changeMs)
     await engine.mutate(fence, { ...request, accept: [404] })
   })
 }
@@ -144,13 +141,20 @@ export async function remove(engine: EngineConnection, id: string, fence: Fence)
   const startedAt = performance.now()
   try {
     const query = { force: 1, v: 1 }
-    await engine.mutate(fence, { what, method: 'DELETE', path, query, limitMs: removeLimitMs, accept: [404] })
+    await engine.mutate(fence, {
+      what,
+      method: 'DELETE',
+      path,
+      query,
+      limitMs: engine.limits.removeMs,
+      accept: [404],
+    })
   } catch (error) {
     if (!isUnknown(error) && !(isEngineError(error, 'Conflict') && /already in progress/.test(error.message)))
       throw error
     // Somebody else removes it, or our own call still runs on the engine: wait until it is gone.
     while ((await inspectAnswer(engine, id)) !== null) {
-      if (performance.now() - startedAt > removeLimitMs) throw error
+      if (performance.now() - startedAt > engine.limits.removeMs) throw error
       await delay(removalPollMs)
     }
   }
@@ -167,7 +171,7 @@ export async function rename(
     id,
     (state) => state?.name === name,
     async () => {
-      const request = containerRequest(`rename container ${short(id)}`, id, 'rename', pauseLimitMs)
+      const request = containerRequest(`rename container ${short(id)}`, id, 'rename', engine.limits.changeMs)
       await engine.mutate(fence, { ...request, query: { name } })
     },
   ).catch((error: unknown) => {
@@ -190,7 +194,13 @@ export async function networkAddressOf(engine: EngineConnection, id: string): Pr
 export async function list(engine: EngineConnection, installation: string): Promise<ContainerSummary[]> {
   const what = 'list containers'
   const query = { all: 1, filters: ownedBy(installation) }
-  const request = { what, method: 'GET', path: '/containers/json', query, limitMs: listLimitMs } as const
+  const request = {
+    what,
+    method: 'GET',
+    path: '/containers/json',
+    query,
+    limitMs: engine.limits.readMs,
+  } as const
   const { body } = await engine.read(request)
   return readAnswer(containerListAnswer, body, what).map(containerSummary)
 }
@@ -199,7 +209,13 @@ export async function list(engine: EngineConnection, installation: string): Prom
 async function inspectAnswer(engine: EngineConnection, nameOrId: string): Promise<ContainerAnswer | null> {
   const what = `inspect container ${short(nameOrId)}`
   const path = `/containers/${encodeURIComponent(nameOrId)}/json`
-  const answer = await engine.read({ what, method: 'GET', path, limitMs: listLimitMs, accept: [404] })
+  const answer = await engine.read({
+    what,
+    method: 'GET',
+    path,
+    limitMs: engine.limits.readMs,
+    accept: [404],
+  })
   if (answer.status === 404) return null
   const found = readAnswer(containerAnswer, answer.body, what)
   return found.Id === nameOrId || found.Name === `/${nameOrId}` ? found : null

@@ -7,11 +7,12 @@ export type Deadline = {
   readonly reason: 'running' | 'timeout' | 'aborted'
   /** Starts the time anew: for calls whose limit is on standing still. */
   touch(): void
+  /** Takes the limit away; the caller can still end the call. */
+  lift(): void
   [Symbol.dispose](): void
 }
 
-/** `limitMs` undefined means that only the caller ends the call. */
-export function startDeadline(limitMs: number | undefined, outer?: AbortSignal): Deadline {
+export function startDeadline(limitMs: number, outer?: AbortSignal): Deadline {
   const controller = new AbortController()
   let reason: Deadline['reason'] = 'running'
   const end = (why: 'timeout' | 'aborted') => {
@@ -19,7 +20,7 @@ export function startDeadline(limitMs: number | undefined, outer?: AbortSignal):
     reason = why
     controller.abort()
   }
-  const timer = limitMs === undefined ? undefined : setTimeout(() => end('timeout'), limitMs)
+  const timer = setTimeout(() => end('timeout'), limitMs)
   const onAbort = () => end('aborted')
   outer?.addEventListener('abort', onAbort, { once: true })
   if (outer?.aborted) onAbort()
@@ -29,7 +30,10 @@ export function startDeadline(limitMs: number | undefined, outer?: AbortSignal):
       return reason
     },
     touch() {
-      timer?.refresh()
+      timer.refresh()
+    },
+    lift() {
+      clearTimeout(timer)
     },
     [Symbol.dispose]() {
       clearTimeout(timer)

@@ -7,10 +7,10 @@ import { type Deadline, startDeadline } from './deadline.ts'
 import { describeEndpoint } from './endpoint.ts'
 import { EngineError } from './engine-error.ts'
 import { type Call, connectionFailure, statusFailure } from './engine-failure.ts'
+import { type EngineLimits, engineLimits } from './engine-limits.ts'
 
 export const oldestApi = '1.41'
 export const newestApi = '1.47'
-const pingLimitMs = 2_000
 const maxAnswerBytes = 64 * 1024 * 1024
 
 export type EngineRequest = {
@@ -26,6 +26,8 @@ export type EngineRequest = {
   /** Values that must not appear in an error text. */
   secrets?: readonly string[]
   limitMs: number
+  /** The limit is on the head of the answer; what follows may go on for ever. */
+  endless?: boolean
   /** Given the deadline before anything is sent, for uploads that show progress of their own. */
   onDeadline?: (deadline: Deadline) => void
   signal?: AbortSignal
@@ -44,12 +46,14 @@ export type EngineStream = { status: number; body: IncomingMessage; deadline: De
  */
 export class EngineConnection {
   readonly endpoint: EngineEndpoint
+  readonly limits: EngineLimits
   readonly #modem: Modem
   readonly #agent: HttpAgent
   #apiVersion: string | undefined
 
-  constructor(endpoint: EngineEndpoint) {
+  constructor(endpoint: EngineEndpoint, limits: Partial<EngineLimits> = {}) {
     this.endpoint = endpoint
+    this.limits = { ...engineLimits, ...limits }
     const tls = endpoint.kind === 'tcp' ? endpoint.tls : undefined
     this.#agent = tls ? new HttpsAgent({ keepAlive: true, ...tls }) : new HttpAgent({ keepAlive: true })
     const options = { ...dialOptions(endpoint), agent: this.#agent }
@@ -58,7 +62,7 @@ export class EngineConnection {
 
   /** Asks who is there, and settles the API version to speak: min(the engine's, our newest). */
   async ping(): Promise<EngineVersion> {
-    const request = { what: 'ping', method: 'GET', path: '/_ping', limitMs: pingLimitMs } as const
+    const request = { what: 'ping', method: 'GET', path: '/_ping', limitMs: this.limits.pingMs } as const
     const answer = await this.#open(request, '', false)
     using _deadline = answer.deadline
     answer.body.resume()
@@ -126,12 +130,13 @@ export class EngineConnection {
   /** Sends the request; settles when the head of the answer is there and is not a failure. */
   async #open(request: EngineRequest, prefix: string, mutates: boolean): Promise<EngineStream> {
     const call: Call = { what: request.what, mutates }
-    const deadline = startDeadline(request.limitMs === Infinity ? undefined : request.limitMs, request.signal)
+    const deadline = startDeadline(request.limitMs, request.signal)
     request.onDeadline?.(deadline)
     try {
       const body = await this.#dial(request, prefix, deadline)
       body.on('error', () => undefined) // whoever reads it sees the error too
       addAbortSignal(deadline.signal, body)
+      if (request.endless) deadline.lift()
       const status = body.statusCode ?? 0
       if (status < 300 || request.accept?.includes(status)) return { status, body, deadline }
       throw statusFailure(call, status, await readText(body), request.secrets ?? [])

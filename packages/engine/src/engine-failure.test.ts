@@ -42,13 +42,13 @@ describe('a broken connection', () => {
     ['leaves a mutation unknown', reset, true, 'unknown'],
     ['of a question changed nothing', reset, false, 'refused'],
   ] as const)('%s', (_, error, mutates, outcome) => {
-    using deadline = startDeadline(undefined)
+    using deadline = startDeadline(60_000)
     const failure = connectionFailure({ what: 'x', mutates }, error, deadline)
     expect(failure).toMatchObject({ code: 'EngineUnreachable', outcome, retryable: true })
   })
 
   test('that the caller ended is no fault of the engine', () => {
-    using deadline = startDeadline(undefined, AbortSignal.abort())
+    using deadline = startDeadline(60_000, AbortSignal.abort())
     expect(connectionFailure(call, reset, deadline)).toMatchObject({ code: 'Aborted', outcome: 'unknown' })
   })
 })

@@ -42,8 +42,9 @@ async function openEvents(
   signal: AbortSignal,
 ): Promise<EngineStream | undefined> {
   const query = { since: engineTime(sinceMs), filters: JSON.stringify({ type: [...kinds] }) }
+  const limits = { limitMs: engine.limits.readMs, endless: true }
   try {
-    return await engine.readStream({ what, method: 'GET', path: '/events', query, limitMs: Infinity, signal })
+    return await engine.readStream({ what, method: 'GET', path: '/events', query, ...limits, signal })
   } catch (error) {
     if (signal.aborted) return undefined
     throw error

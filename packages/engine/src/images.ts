@@ -8,11 +8,6 @@ import { EngineError } from './engine-error.ts'
 import { connectionFailure } from './engine-failure.ts'
 import { readNdjson } from './ndjson.ts'
 
-const inspectLimitMs = 5_000
-const changeLimitMs = 30_000
-/** For transfers the limit is on standing still, not on the whole. */
-export const stallLimitMs = 60_000
-
 /** One line of a pull, load or build. */
 export const progressLine = z.object({
   id: z.string().optional(),
@@ -28,7 +23,13 @@ export type ProgressLine = z.infer<typeof progressLine>
 export async function inspectImage(engine: EngineConnection, reference: string): Promise<ImageState | null> {
   const what = `inspect image "${reference}"`
   const path = `/images/${reference}/json`
-  const answer = await engine.read({ what, method: 'GET', path, limitMs: inspectLimitMs, accept: [404] })
+  const answer = await engine.read({
+    what,
+    method: 'GET',
+    path,
+    limitMs: engine.limits.readMs,
+    accept: [404],
+  })
   if (answer.status === 404) return null
   const image = readAnswer(imageAnswer, answer.body, what)
   return {
@@ -60,7 +61,7 @@ export async function tagImage(
     method: 'POST',
     path: `/images/${reference}/tag`,
     query: { repo: name.slice(0, split), tag: name.slice(split + 1) },
-    limitMs: changeLimitMs,
+    limitMs: engine.limits.createMs,
   })
 }
 
@@ -68,7 +69,13 @@ export async function removeImage(engine: EngineConnection, reference: string, f
   const what = `remove image "${reference}"`
   const path = `/images/${reference}`
   try {
-    await engine.mutate(fence, { what, method: 'DELETE', path, limitMs: changeLimitMs, accept: [404] })
+    await engine.mutate(fence, {
+      what,
+      method: 'DELETE',
+      path,
+      limitMs: engine.limits.createMs,
+      accept: [404],
+    })
   } catch (error) {
     if (!(error instanceof EngineError) || error.outcome !== 'unknown') throw error
     if ((await inspectImage(engine, reference).catch(() => undefined)) !== null) throw error
@@ -83,7 +90,7 @@ export async function loadImage(
   signal?: AbortSignal,
 ): Promise<string[]> {
   const loaded: string[] = []
-  const request = upload('load image', '/images/load', tar, { quiet: 1 }, signal)
+  const request = upload('load image', '/images/load', tar, { quiet: 1 }, engine.limits.stallMs, signal)
   await followUpload(engine, request, fence, (line) => {
     const name = /^Loaded image(?: ID)?: (\S+)/.exec(line.stream ?? '')?.[1]
     if (name !== undefined) loaded.push(name)
@@ -102,7 +109,7 @@ export async function saveImage(
     what: `save image "${reference}"`,
     method: 'GET',
     path: `/images/${reference}/get`,
-    limitMs: stallLimitMs,
+    limitMs: engine.limits.stallMs,
     ...(signal === undefined ? {} : { signal }),
   })
   return pipeline(body, new Watched(() => deadline.touch()), () => deadline[Symbol.dispose]())
@@ -116,7 +123,14 @@ export async function buildFromTar(
 ): Promise<string> {
   let id: string | undefined
   const query = { t: build.tag, rm: 1, forcerm: 1, labels: JSON.stringify(build.labels ?? {}) }
-  const request = upload(`build image "${build.tag}"`, '/build', build.tar, query, build.signal)
+  const request = upload(
+    `build image "${build.tag}"`,
+    '/build',
+    build.tar,
+    query,
+    engine.limits.stallMs,
+    build.signal,
+  )
   await followUpload(engine, request, fence, (line) => {
     id = line.aux?.ID ?? id
   })
@@ -147,6 +161,7 @@ function upload(
   path: string,
   tar: Readable | Buffer,
   query: Record<string, string | number>,
+  stallMs: number,
   signal: AbortSignal | undefined,
 ): Upload {
   const progress = { touch: () => undefined as void }
@@ -155,7 +170,7 @@ function upload(
     ? tar
     : pipeline(tar, new Watched(() => progress.touch()), () => undefined)
   const rest = signal === undefined ? {} : { signal }
-  return { what, method: 'POST', path, query, upload: watched, limitMs: stallLimitMs, progress, ...rest }
+  return { what, method: 'POST', path, query, upload: watched, limitMs: stallMs, progress, ...rest }
 }
 
 async function followUpload(

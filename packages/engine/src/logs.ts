@@ -4,8 +4,6 @@ import type { EngineConnection, EngineStream } from './engine-connection.ts'
 import { connectionFailure } from './engine-failure.ts'
 import { readLogLines } from './log-frames.ts'
 
-const openLimitMs = 10_000
-
 /** Lines of standard output and error, oldest first. Ends quietly when the caller's signal aborts. */
 export async function* logs(
   engine: EngineConnection,
@@ -42,7 +40,8 @@ async function openLog(
       method: 'GET',
       path: `/containers/${encodeURIComponent(id)}/logs`,
       query,
-      limitMs: request.follow ? Infinity : openLimitMs,
+      limitMs: engine.limits.readMs,
+      endless: request.follow ?? false,
       ...(request.signal === undefined ? {} : { signal: request.signal }),
     })
   } catch (error) {

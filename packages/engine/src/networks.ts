@@ -4,9 +4,6 @@ import type { EngineConnection } from './engine-connection.ts'
 import { EngineError, isEngineError, NameConflictError } from './engine-error.ts'
 import { missingLabels, ownedBy } from './labels.ts'
 
-const networkLimitMs = 30_000
-const listLimitMs = 5_000
-
 /** The id of a bridge network with this name and subnet, made when it is not there. */
 export async function ensureNetwork(
   engine: EngineConnection,
@@ -29,7 +26,7 @@ export async function ensureNetwork(
       method: 'POST',
       path: '/networks/create',
       body,
-      limitMs: networkLimitMs,
+      limitMs: engine.limits.createMs,
     })
     return readAnswer(createdAnswer, answer.body, what).Id
   } catch (error) {
@@ -45,7 +42,13 @@ export async function removeNetwork(engine: EngineConnection, name: string, fenc
   const what = `remove network "${name}"`
   const path = `/networks/${encodeURIComponent(name)}`
   try {
-    await engine.mutate(fence, { what, method: 'DELETE', path, limitMs: networkLimitMs, accept: [404] })
+    await engine.mutate(fence, {
+      what,
+      method: 'DELETE',
+      path,
+      limitMs: engine.limits.createMs,
+      accept: [404],
+    })
   } catch (error) {
     if (!(error instanceof EngineError) || error.outcome !== 'unknown') throw error
     const left = await findNetwork(engine, name).catch(() => undefined)
@@ -77,7 +80,7 @@ async function query(engine: EngineConnection, filters: string): Promise<Network
     method: 'GET',
     path: '/networks',
     query: { filters },
-    limitMs: listLimitMs,
+    limitMs: engine.limits.readMs,
   } as const
   const { body } = await engine.read(request)
   return readAnswer(networkListAnswer, body, what).map((network) => ({

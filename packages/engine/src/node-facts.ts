@@ -3,8 +3,6 @@ import type { ContainerUsage, EngineInfo } from './container-runtime.ts'
 import { infoAnswer, readAnswer, statsAnswer } from './engine-answers.ts'
 import type { EngineConnection } from './engine-connection.ts'
 
-const infoLimitMs = 5_000
-
 /**
  * What the engine says about itself and its machine. Docker tells no machine id, so `machineId` is made of what
  * two engines on one machine have in common and two machines hardly ever: host name, kernel, memory and cores.
@@ -12,7 +10,7 @@ const infoLimitMs = 5_000
 export async function info(engine: EngineConnection): Promise<EngineInfo> {
   const version = await engine.ping()
   const what = 'ask the engine about itself'
-  const { body } = await engine.read({ what, method: 'GET', path: '/info', limitMs: infoLimitMs })
+  const { body } = await engine.read({ what, method: 'GET', path: '/info', limitMs: engine.limits.readMs })
   const answer = readAnswer(infoAnswer, body, what)
   const machine = [answer.Name, answer.KernelVersion, answer.MemTotal, answer.NCPU, answer.OperatingSystem]
   return {
@@ -41,7 +39,7 @@ export async function usage(engine: EngineConnection, id: string): Promise<Conta
   const what = `measure container ${id.slice(0, 12)}`
   const path = `/containers/${encodeURIComponent(id)}/stats`
   const query = { stream: 'false', 'one-shot': 'true' }
-  const { body } = await engine.read({ what, method: 'GET', path, query, limitMs: infoLimitMs })
+  const { body } = await engine.read({ what, method: 'GET', path, query, limitMs: engine.limits.readMs })
   const answer = readAnswer(statsAnswer, body, what)
   const cache =
     answer.memory_stats.stats?.total_inactive_file ?? answer.memory_stats.stats?.inactive_file ?? 0

@@ -1,15 +1,7 @@
 import type { Fence, ImageState, PullProgress, PullRequest, RegistryAuth } from './container-runtime.ts'
 import type { EngineConnection, EngineStream } from './engine-connection.ts'
 import { EngineError, isEngineError } from './engine-error.ts'
-import {
-  errorOf,
-  inspectImage,
-  type ProgressLine,
-  progressLines,
-  removeImage,
-  stallLimitMs,
-  tagImage,
-} from './images.ts'
+import { errorOf, inspectImage, type ProgressLine, progressLines, removeImage, tagImage } from './images.ts'
 import { localImageName } from './local-image-name.ts'
 import { pullFailure } from './pull-failure.ts'
 
@@ -28,18 +20,37 @@ export async function pull(
 
   const image = `${request.registryAddress}/${request.repository}@${request.digest}`
   const stream = await openPull(engine, image, request, fence)
-  for await (const line of progressLines(`pull ${image}`, stream)) {
-    const failure = errorOf(line)
-    if (failure !== undefined) throw pullFailure(image, failure)
-    const progress = progressOf(line)
-    if (progress !== undefined) request.onProgress?.(progress)
-  }
+  await follow(engine, image, request, stream)
   const pulled = await inspectImage(engine, image)
   if (pulled === null)
     throw new EngineError('PullFailed', `pull ${image}: the engine reports success and has no such image`)
   await checked(engine, pulled, image, request, fence)
   await tagImage(engine, image, name, fence)
   return { ...pulled, repoTags: [...pulled.repoTags, name] }
+}
+
+/** Reads the progress to its end, which is not the end of success: a line may tell of a failure. */
+async function follow(
+  engine: EngineConnection,
+  image: string,
+  request: PullRequest,
+  stream: EngineStream,
+): Promise<void> {
+  try {
+    for await (const line of progressLines(`pull ${image}`, stream)) {
+      const failure = errorOf(line)
+      if (failure !== undefined) throw pullFailure(image, failure)
+      const progress = progressOf(line)
+      if (progress !== undefined) request.onProgress?.(progress)
+    }
+  } catch (error) {
+    throw isEngineError(error, 'EngineTimeout') ? stalled(engine, image) : error
+  }
+}
+
+function stalled(engine: EngineConnection, image: string): EngineError {
+  const seconds = engine.limits.stallMs / 1000
+  return new EngineError('PullStalled', `pull ${image}: no progress for ${seconds} s`, { outcome: 'unknown' })
 }
 
 async function openPull(
@@ -58,12 +69,11 @@ async function openPull(
         request.auth === undefined
           ? {}
           : { 'X-Registry-Auth': authHeader(request.auth, request.registryAddress) },
-      limitMs: stallLimitMs,
+      limitMs: engine.limits.stallMs,
       ...(request.signal === undefined ? {} : { signal: request.signal }),
     })
   } catch (error) {
-    if (isEngineError(error, 'EngineTimeout'))
-      throw new EngineError('PullStalled', `pull ${image}: no progress for ${stallLimitMs / 1000} s`)
+    if (isEngineError(error, 'EngineTimeout')) throw stalled(engine, image)
     if (isEngineError(error, 'NotFound', 'ImageNotFound')) throw pullFailure(image, error.message, 404)
     if (isEngineError(error, 'EngineFailure', 'Conflict', 'InvalidSpec'))
       throw pullFailure(image, error.message)

@@ -6,7 +6,6 @@ import { connectionFailure } from './engine-failure.ts'
 import { type Listener, parseListeners } from './listeners.ts'
 import { readFrames } from './log-frames.ts'
 
-const execLimitMs = 5_000
 const maxOutputBytes = 4 * 1024 * 1024
 
 /** Reads the socket tables inside the sandbox, whose network namespace is the app's too. */
@@ -38,7 +37,7 @@ async function execRead(
     method: 'POST',
     path: `/containers/${encodeURIComponent(id)}/exec`,
     body: { Cmd: command, AttachStdout: true, AttachStderr: false },
-    limitMs: execLimitMs,
+    limitMs: engine.limits.readMs,
   })
   const exec = readAnswer(execAnswer, created.body, what).Id
   const stream = await engine.readStream({
@@ -46,7 +45,7 @@ async function execRead(
     method: 'POST',
     path: `/exec/${exec}/start`,
     body: { Detach: false, Tty: false },
-    limitMs: execLimitMs,
+    limitMs: engine.limits.readMs,
   })
   try {
     const chunks: Buffer[] = []
