@@ -14,7 +14,7 @@ const sandboxPidsLimit = 64
 const sandboxMemoryBytes = 32 * 1024 * 1024
 const sandboxUser = '65532:65532'
 
-export type HostConfig = {
+type HostConfig = {
   NetworkMode: string
   PortBindings?: Record<string, { HostIp: string; HostPort: string }[]>
   ReadonlyRootfs?: boolean
@@ -112,7 +112,7 @@ export function appBody(spec: AppSpec, imageUser: string, nodeCpus: number): Cre
 }
 
 /** `KEY=value` in the order of the keys, so that two equal environments look equal. */
-export function environmentList(spec: Pick<AppSpec, 'env'>): string[] {
+function environmentList(spec: Pick<AppSpec, 'env'>): string[] {
   return Object.entries(spec.env)
     .map(([name, value]) => `${name}=${value}`)
     .sort()

@@ -9,8 +9,8 @@ import { EngineError } from './engine-error.ts'
 import { type Call, connectionFailure, statusFailure } from './engine-failure.ts'
 import { type EngineLimits, engineLimits } from './engine-limits.ts'
 
-export const oldestApi = '1.41'
-export const newestApi = '1.47'
+const oldestApi = '1.41'
+const newestApi = '1.47'
 const maxAnswerBytes = 64 * 1024 * 1024
 
 export type EngineRequest = {
@@ -188,7 +188,7 @@ function dialOptions(endpoint: EngineEndpoint) {
 }
 
 /** Negative when `a` is the older API version. */
-export function compareApi(a: string, b: string): number {
+function compareApi(a: string, b: string): number {
   const [aMajor = 0, aMinor = 0] = a.split('.').map(Number)
   const [bMajor = 0, bMinor = 0] = b.split('.').map(Number)
   return aMajor - bMajor || aMinor - bMinor

@@ -9,7 +9,7 @@ import { connectionFailure } from './engine-failure.ts'
 import { readNdjson } from './ndjson.ts'
 
 /** One line of a pull, load or build. */
-export const progressLine = z.object({
+const progressLine = z.object({
   id: z.string().optional(),
   status: z.string().optional(),
   stream: z.string().optional(),

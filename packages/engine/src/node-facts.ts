@@ -28,7 +28,7 @@ export async function info(engine: EngineConnection): Promise<EngineInfo> {
 }
 
 /** The kernel's name of a processor as OCI images spell it. */
-export function normaliseArchitecture(name: string): string {
+function normaliseArchitecture(name: string): string {
   if (name === 'x86_64') return 'amd64'
   if (name === 'aarch64') return 'arm64'
   return name

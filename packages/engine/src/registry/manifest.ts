@@ -27,7 +27,7 @@ const imageIndex = z.object({
     .max(500),
 })
 
-export type Descriptor = z.infer<typeof descriptor>
+type Descriptor = z.infer<typeof descriptor>
 export type ImageManifest = { kind: 'image'; config: Descriptor; layers: Descriptor[] }
 export type ImageIndex = { kind: 'index'; manifests: { digest: string; architecture: string }[] }
 

@@ -66,7 +66,7 @@ function tokenRequest(url: URL, question: Record<string, string>, auth: Registry
   return { url, method: 'GET', headers: auth === undefined ? {} : { authorization: basic(auth) } } as const
 }
 
-export function basic(auth: { username: string; password: string }): string {
+function basic(auth: { username: string; password: string }): string {
   return `Basic ${Buffer.from(`${auth.username}:${auth.password}`).toString('base64')}`
 }
 

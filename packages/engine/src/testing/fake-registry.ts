@@ -13,7 +13,7 @@ export type FakeRegistryOptions = {
   namesDigest?: boolean
 }
 
-export type FakeRegistryImage = { repository: string; tag: string; architecture?: string; layers?: Buffer[] }
+type FakeRegistryImage = { repository: string; tag: string; architecture?: string; layers?: Buffer[] }
 
 /** A registry on 127.0.0.1 with images in memory. */
 export type FakeRegistry = {

@@ -7,7 +7,7 @@ import { inspectAnswer, isUp, listEntry, type FakeContainer } from './fake-conta
 import { type FakeEngineState, Refusal } from './fake-engine-state.ts'
 
 /** A call as a route sees it; `parts` are what the stars of its pattern matched. */
-export type FakeCall = {
+type FakeCall = {
   parts: string[]
   query: URLSearchParams
   body: Buffer
