@@ -1,0 +1,160 @@
+import type { WorkerId } from '@berth/contracts'
+import {
+  acquireLease,
+  leaderLeaseName,
+  releaseLease,
+  renewLease,
+  StoreUnavailableError,
+  type Database,
+  type LeaseRef,
+} from '@berth/db'
+import { LeaseLostError, type Fence } from '@berth/engine'
+import type { Logger } from 'pino'
+
+/*
+ * waiting  tries to take the lease every second
+ * leading  renews it every second; ends when the renewal says that somebody else has it
+ *
+ * Without the database nobody can take the lease over, so the leader goes on leading, but with half a fence: after
+ * `fenceMs` without a renewal nothing is stopped, frozen or removed any more; what only wakes goes on as long as
+ * renewals are tried and answered "unavailable". A process that was stopped in between has not tried and is fenced.
+ */
+
+export const leaseDurationMs = 5_000
+export const renewEveryMs = 1_000
+export const fenceMs = 4_000
+
+/** One time of leading. `signal` aborts when it is over. */
+export type Term = {
+  lease: LeaseRef
+  /** For everything that changes an engine. */
+  fence: Fence
+  /** For what only brings back what is there: allowed without the database too. */
+  wakeFence: Fence
+  signal: AbortSignal
+  /** Whether the lease was renewed in time, so that step-downs are allowed. */
+  isFresh(): boolean
+  /** Something else has found the lease lost: ends the term at once. */
+  lose(): void
+}
+
+export type LeadershipOptions = {
+  db: Database
+  worker: WorkerId
+  log: Logger
+  /** Leads until the term's signal aborts. What it throws ends the term. */
+  lead(term: Term): Promise<void>
+  /** Monotonic milliseconds. */
+  now?: () => number
+  renewEveryMs?: number
+}
+
+export type Leadership = {
+  isLeading(): boolean
+  /** Ends the term, gives the lease back and waits until everything has stopped. */
+  close(): Promise<void>
+}
+
+export function startLeadership(options: LeadershipOptions): Leadership {
+  const { db, worker, log } = options
+  const now = options.now ?? (() => performance.now())
+  const everyMs = options.renewEveryMs ?? renewEveryMs
+  const closing = new AbortController()
+  let leading = false
+
+  async function campaign(): Promise<void> {
+    let told = false
+    while (!closing.signal.aborted) {
+      const askedAt = now()
+      try {
+        const lease = await acquireLease(db, leaderLeaseName, worker, leaseDurationMs)
+        told = false
+        if (lease) await holdTerm(lease, askedAt)
+      } catch (error) {
+        if (!told) log.warn({ err: error }, 'the leader lease cannot be asked for')
+        told = true
+      }
+      await pause(everyMs, closing.signal)
+    }
+  }
+
+  async function holdTerm(lease: LeaseRef, askedAt: number): Promise<void> {
+    const over = new AbortController()
+    const signal = AbortSignal.any([over.signal, closing.signal])
+    // Ages count from before the question: the database may have answered late.
+    let renewedAt = askedAt
+    let answeredAt = askedAt
+    const lose = () => over.abort()
+    const check = (at: () => number) => ({
+      check() {
+        if (over.signal.aborted) throw new LeaseLostError('this worker leads no longer')
+        if (now() - at() > fenceMs) throw new LeaseLostError('the leader lease was not renewed in time')
+      },
+    })
+    const term: Term = {
+      lease,
+      fence: check(() => renewedAt),
+      wakeFence: check(() => answeredAt),
+      signal,
+      isFresh: () => now() - renewedAt <= fenceMs,
+      lose,
+    }
+
+    async function keepRenewing(): Promise<void> {
+      while (!signal.aborted) {
+        await pause(everyMs, signal)
+        if (signal.aborted) return
+        const askedAt = now()
+        try {
+          if (!(await renewLease(db, lease, leaseDurationMs))) {
+            log.warn({ epoch: lease.epoch }, 'leader lease lost')
+            lose()
+            return
+          }
+          renewedAt = askedAt
+          answeredAt = askedAt
+        } catch (error) {
+          if (error instanceof StoreUnavailableError) answeredAt = now()
+          else log.error({ err: error }, 'leader lease could not be renewed')
+        }
+      }
+    }
+
+    leading = true
+    log.info({ epoch: lease.epoch }, 'this worker leads')
+    const renewing = keepRenewing()
+    try {
+      await options.lead(term)
+    } catch (error) {
+      if (!signal.aborted) log.error({ err: error }, 'leading ended with an error')
+    } finally {
+      leading = false
+      lose()
+      await renewing
+      await releaseLease(db, lease).catch(() => {})
+      log.info({ epoch: lease.epoch }, 'this worker leads no longer')
+    }
+  }
+
+  const running = campaign()
+  return {
+    isLeading: () => leading,
+    async close() {
+      closing.abort()
+      await running
+    },
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms)
+    function done(): void {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    signal.addEventListener('abort', done)
+  })
+}
