@@ -185,3 +185,19 @@ test('reservations at the same time never overbook a node, exceed the bound or s
     { numRuns: 12 },
   )
 })
+
+test('the bound of a service holds over many nodes at once', async () => {
+  const { db } = database
+  const places = []
+  for (let count = 0; count < 6; count += 1)
+    places.push(await insertNode(db, { address: `127.2.${count}.1` }))
+  for (let round = 0; round < 5; round += 1) {
+    const revision = await insertRevision(db)
+    const small = { memoryBytes: mebibyte, cpuMillis: 50, maxReplicas: 4 }
+    const { uid: revisionUid, serviceUid } = revision
+    const results = await Promise.all(
+      [...places, ...places].map(({ uid }) => reserve({ ...small, nodeUid: uid, revisionUid, serviceUid })),
+    )
+    expect(results.filter(({ kind }) => kind === 'reserved')).toHaveLength(4)
+  }
+})
