@@ -68,6 +68,22 @@ describe('the route publisher', () => {
     await expect.poll(() => routed).toEqual([[{ revision: 'rev-1', percent: 100 }]])
   })
 
+  test('tells of a service that had no routes left when this leader began, too', async () => {
+    const { world, publisher, routed } = setUp()
+    world.put({ services: [aService({ deleting: true })] })
+    publisher.publish([uid])
+    await expect.poll(() => routed).toEqual([[]])
+  })
+
+  test('asks again only when the targets change', async () => {
+    const { world, publisher, asked, routed } = setUp()
+    publisher.publish([uid])
+    world.updateReplica('rep-1' as ReplicaId, { serving: false })
+    publisher.publish([uid])
+    await expect.poll(() => routed).toHaveLength(1)
+    expect(asked).toHaveLength(1)
+  })
+
   test('tells nothing while a router has not acknowledged', async () => {
     const { publisher, routed, asked, refuse } = setUp()
     refuse()

@@ -46,6 +46,8 @@ export function createRoutePublisher(
   const hostsOf = new Map<ServiceUid, string[]>()
   const revisionsOf = new Map<ServiceUid, string[]>()
   const blocked = new Map<RevisionUid, Blocked>()
+  /** What was asked to be acknowledged last, per service. A new leader asks for every service once. */
+  const asked = new Map<ServiceUid, HostRoute['targets']>()
   let version: RouteVersion = { epoch: options.epoch, sequence: 0 }
 
   function routesOf(uid: ServiceUid) {
@@ -95,8 +97,15 @@ export function createRoutePublisher(
     }
   }
 
-  function reportRouted(uids: readonly ServiceUid[], at: RouteVersion): void {
-    const targets = uids.map((uid) => [uid, ownTargets(uid)] as const)
+  function askForAcknowledgement(uids: readonly ServiceUid[], at: RouteVersion): void {
+    const targets = uids
+      .map((uid) => [uid, ownTargets(uid)] as const)
+      .filter(([uid, now]) => !isDeepStrictEqual(asked.get(uid), now))
+    for (const [uid, now] of targets) {
+      if (world.services.has(uid)) asked.set(uid, now)
+      else asked.delete(uid)
+    }
+    if (targets.length === 0) return
     void audience.acknowledged(at, [], serviceAcknowledgeDeadlineMs).then((everyone) => {
       if (!everyone) return
       for (const [uid, then] of targets)
@@ -126,18 +135,17 @@ export function createRoutePublisher(
         revisions: [],
         removedRevisions: [],
       }
-      const before = new Map(uids.map((uid) => [uid, ownTargets(uid)]))
       for (const uid of uids) apply(uid, delta)
       const changes =
         delta.hosts.length +
         delta.removedHosts.length +
         delta.revisions.length +
         delta.removedRevisions.length
-      if (changes === 0) return version
-      version = next
-      audience.broadcast(delta)
-      const rerouted = uids.filter((uid) => !isDeepStrictEqual(before.get(uid), ownTargets(uid)))
-      if (rerouted.length > 0) reportRouted(rerouted, next)
+      if (changes > 0) {
+        version = next
+        audience.broadcast(delta)
+      }
+      askForAcknowledgement(uids, version)
       return version
     },
 
