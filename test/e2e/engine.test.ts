@@ -332,6 +332,26 @@ describe('images on a real engine', () => {
     expect(await runtime.inspectImage(image.id)).toBeNull()
   })
 
+  test('of several architectures are pulled and fed by the digest of their index', async () => {
+    const repository = `${installation}/index`
+    const [own, foreign] = [await pushed(repository, node.architecture), await pushed(repository, 's390x')]
+    const digest = registry.addIndex(repository, 'all', [
+      { digest: foreign, architecture: 's390x' },
+      { digest: own, architecture: node.architecture },
+    ])
+    const pulled = await runtime.pull(request(repository, digest), heldFence)
+    expect(pulled.architecture).toBe(node.architecture)
+    await runtime.removeImage(`${registry.address}/${repository}@${digest}`, heldFence)
+    await runtime.removeImage(localImageName(repository, digest), heldFence)
+
+    const access = { platformRegistry: registry.address, allowedHosts: [], credentials: () => undefined }
+    const image = { registry: registry.address, repository, digest }
+    await runtime.loadImage(streamImageTar(image, node.architecture, access), heldFence)
+    const fed = await runtime.inspectImage(localImageName(repository, digest))
+    expect(fed?.id).toBe(pulled.id)
+    await runtime.removeImage(localImageName(repository, digest), heldFence)
+  })
+
   test('for another processor are refused', async () => {
     const digest = await pushed(`${installation}/foreign`, 's390x')
     const pull = runtime.pull(request(`${installation}/foreign`, digest), heldFence)

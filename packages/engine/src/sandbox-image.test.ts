@@ -25,6 +25,13 @@ describe("the sandbox's image", () => {
     expect(one?.name).toMatch(/^berth-sandbox:[0-9a-f]{16}$/)
   })
 
+  test('is not made of a busybox for another processor', async () => {
+    const elf = Buffer.concat([Buffer.from('\x7fELF'), Buffer.alloc(16)])
+    elf.writeUInt16LE(0xb7, 18)
+    await expect(sandboxImage(elf, 'amd64')).rejects.toMatchObject({ code: 'ArchitectureMismatch' })
+    expect((await sandboxImage(elf, 'arm64')).name).toMatch(/^berth-sandbox:/)
+  })
+
   test('is what docker load expects: the layer is the one that the configuration names', async () => {
     const { name, tar } = await sandboxImage(Buffer.from('busybox'), 'arm64')
     const files = await filesOf(tar)

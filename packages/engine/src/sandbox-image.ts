@@ -1,7 +1,13 @@
 import { createHash } from 'node:crypto'
 import { pack } from 'tar-stream'
 import type { ContainerRuntime, Fence } from './container-runtime.ts'
+import { EngineError } from './engine-error.ts'
 
+/** `e_machine` of the ELF header. */
+const elfMachines = new Map([
+  [0x3e, 'amd64'],
+  [0xb7, 'arm64'],
+])
 const builtAt = '2026-01-01T00:00:00Z'
 
 /** `docker load` input for the sandbox's image, and the name that it is loaded under. */
@@ -9,9 +15,16 @@ export type SandboxImage = { name: string; tar: Buffer }
 
 /**
  * Makes the sandbox's image from the bytes of a static busybox: one layer with `/bin/busybox`, which sleeps. The
- * same bytes always give the same image; the name carries its hash.
+ * same bytes always give the same image; the name carries its hash. `ArchitectureMismatch` when the busybox is not
+ * for the node's processor.
  */
 export async function sandboxImage(busybox: Buffer, architecture: string): Promise<SandboxImage> {
+  const built = architectureOf(busybox)
+  if (built !== undefined && built !== architecture)
+    throw new EngineError(
+      'ArchitectureMismatch',
+      `the busybox here is for ${built}, the node is ${architecture}`,
+    )
   const layer = await tarOf([
     { name: 'bin/', mode: 0o755 },
     { name: 'bin/busybox', mode: 0o755, content: busybox },
@@ -53,6 +66,12 @@ export async function ensureSandboxImage(
   const image = await sandboxImage(busybox, architecture)
   if ((await runtime.inspectImage(image.name)) === null) await runtime.loadImage(image.tar, fence)
   return image.name
+}
+
+/** The processor that an ELF program is for, undefined when it is none or of a kind Berth does not know. */
+function architectureOf(program: Buffer): string | undefined {
+  if (program.length < 20 || program.toString('latin1', 0, 4) !== '\x7fELF') return undefined
+  return elfMachines.get(program.readUInt16LE(18))
 }
 
 /** Entries with a fixed time and owner; a name that ends with a slash is a folder. */
