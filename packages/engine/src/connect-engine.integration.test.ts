@@ -350,6 +350,13 @@ describe('pulling', () => {
     expect(await runtime.inspectImage(remote)).toBeNull()
   })
 
+  test('that fails halfway is not done, though the answer ends well', async () => {
+    engine.addRemoteImage(remote)
+    engine.breakPull('unauthorized: authentication required')
+    expect(await failureOf(runtime.pull(request, heldFence))).toMatchObject({ code: 'RegistryAuthRequired' })
+    expect(await runtime.inspectImage(localImageName('acme/hello', digest))).toBeNull()
+  })
+
   test('is not done when the stream is cut', async () => {
     engine.addRemoteImage(remote)
     engine.cut('POST /images/create', { times: 1 })

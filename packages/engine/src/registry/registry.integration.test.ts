@@ -21,7 +21,7 @@ function access(change: Partial<RegistryAccess> = {}): RegistryAccess {
   return { platformRegistry: registry.address, allowedHosts: [], credentials: () => undefined, ...change }
 }
 
-async function resolve(name: string, change: Partial<RegistryAccess> = {}) {
+async function resolveAt(name: string, change: Partial<RegistryAccess> = {}) {
   return await resolveDigest(parseReference(`${registry.address}/${name}`), access(change))
 }
 
@@ -54,7 +54,7 @@ describe('resolving', () => {
   test('a tag gives the digest that the registry names', async () => {
     await start()
     const digest = registry.addImage({ repository: 'acme/hello', tag: '1' })
-    expect(await resolve('acme/hello:1')).toEqual({
+    expect(await resolveAt('acme/hello:1')).toEqual({
       registry: registry.address,
       repository: 'acme/hello',
       digest,
@@ -65,14 +65,14 @@ describe('resolving', () => {
   test('works with a registry that names no digest', async () => {
     await start({ namesDigest: false })
     const digest = registry.addImage({ repository: 'hello', tag: 'latest' })
-    expect((await resolve('hello')).digest).toBe(digest)
+    expect((await resolveAt('hello')).digest).toBe(digest)
   })
 
   test('a digest wins over a tag', async () => {
     await start()
     const first = registry.addImage({ repository: 'hello', tag: '1', layers: [Buffer.from('first')] })
     registry.addImage({ repository: 'hello', tag: '1', layers: [Buffer.from('second')] })
-    expect((await resolve(`hello:1@${first}`)).digest).toBe(first)
+    expect((await resolveAt(`hello:1@${first}`)).digest).toBe(first)
   })
 
   test('an index keeps its own digest and tells the architectures', async () => {
@@ -83,7 +83,7 @@ describe('resolving', () => {
       { digest: amd64, architecture: 'amd64' },
       { digest: arm64, architecture: 'arm64' },
     ])
-    const resolved = await resolve('hello:1')
+    const resolved = await resolveAt('hello:1')
     expect(resolved).toMatchObject({ digest: index, architectures: ['amd64', 'arm64'] })
     expect(await readImageConfig(resolved, 'arm64', access())).toMatchObject({
       architecture: 'arm64',
@@ -97,20 +97,21 @@ describe('resolving', () => {
 
   test('what was never pushed is terminal', async () => {
     await start()
-    expect(await failureOf(resolve('hello:1'))).toMatchObject({ code: 'ImageNotFound', retryable: false })
+    expect(await failureOf(resolveAt('hello:1'))).toMatchObject({ code: 'ImageNotFound', retryable: false })
   })
 
   test('a manifest whose bytes are not those of its digest is refused', async () => {
     await start()
     const digest = registry.addImage({ repository: 'hello', tag: '1' })
-    registry.corrupt(digest, Buffer.from('{}'))
-    expect(await failureOf(resolve('hello:1'))).toMatchObject({ code: 'ImageCorrupt' })
+    const other = registry.addImage({ repository: 'hello', tag: '2', layers: [Buffer.from('other')] })
+    registry.corrupt(digest, registry.bytesOf(other))
+    expect(await failureOf(resolveAt('hello:1'))).toMatchObject({ code: 'ImageCorrupt' })
   })
 
   test('at a registry that is down may succeed later', async () => {
     await start()
     await registry.stop()
-    expect(await failureOf(resolve('hello:1'))).toMatchObject({
+    expect(await failureOf(resolveAt('hello:1'))).toMatchObject({
       code: 'RegistryUnreachable',
       retryable: true,
     })
@@ -119,7 +120,7 @@ describe('resolving', () => {
   test('at a registry with trouble of its own may succeed later', async () => {
     await start()
     registry.intercept(/manifests/, (_, response) => response.writeHead(503).end())
-    expect(await failureOf(resolve('hello:1'))).toMatchObject({
+    expect(await failureOf(resolveAt('hello:1'))).toMatchObject({
       code: 'RegistryUnreachable',
       retryable: true,
     })
@@ -140,10 +141,10 @@ describe('resolving', () => {
     const digest = registry.addImage({ repository: 'hello', tag: '1' })
     const away = { location: `/v2/hello/manifests/${digest}` }
     registry.intercept(/GET .*manifests/, (_, response) => response.writeHead(307, away).end())
-    expect((await resolve('hello:1')).digest).toBe(digest)
+    expect((await resolveAt('hello:1')).digest).toBe(digest)
     for (let hop = 0; hop < 10; hop += 1)
       registry.intercept(/GET .*manifests/, (_, response) => response.writeHead(307, away).end())
-    expect(await failureOf(resolve('hello:1'))).toMatchObject({ code: 'RegistryUnreachable' })
+    expect(await failureOf(resolveAt('hello:1'))).toMatchObject({ code: 'RegistryUnreachable' })
   })
 })
 
@@ -152,7 +153,7 @@ describe.each(['basic', 'bearer'] as const)('a registry with a %s login', (login
     await start({ login })
     const digest = registry.addImage({ repository: 'hello', tag: '1' })
     const credentials = () => ({ username: 'admin', password: 'secret' })
-    expect((await resolve('hello:1', { credentials })).digest).toBe(digest)
+    expect((await resolveAt('hello:1', { credentials })).digest).toBe(digest)
   })
 
   test.each([
@@ -161,7 +162,7 @@ describe.each(['basic', 'bearer'] as const)('a registry with a %s login', (login
   ])('with %s says that a login is needed', async (_, auth) => {
     await start({ login })
     registry.addImage({ repository: 'hello', tag: '1' })
-    expect(await failureOf(resolve('hello:1', { credentials: () => auth }))).toMatchObject({
+    expect(await failureOf(resolveAt('hello:1', { credentials: () => auth }))).toMatchObject({
       code: 'RegistryAuthRequired',
       retryable: false,
     })
@@ -218,7 +219,7 @@ describe('hosts inside', () => {
     const other = await listenSomewhere()
     await start({ login: 'bearer', realm: `http://127.0.0.1:${other.port}/token` })
     const credentials = () => ({ username: 'admin', password: 'secret' })
-    expect(await failureOf(resolve('hello:1', { credentials }))).toMatchObject({ code: 'RegistryRefused' })
+    expect(await failureOf(resolveAt('hello:1', { credentials }))).toMatchObject({ code: 'RegistryRefused' })
     expect(other.connections()).toBe(0)
   })
 
@@ -227,8 +228,14 @@ describe('hosts inside', () => {
     const other = await listenSomewhere()
     const location = `http://127.0.0.1:${other.port}/`
     registry.intercept(/manifests/, (_, response) => response.writeHead(307, { location }).end())
-    expect(await failureOf(resolve('hello:1'))).toMatchObject({ code: 'RegistryRefused' })
+    expect(await failureOf(resolveAt('hello:1'))).toMatchObject({ code: 'RegistryRefused' })
     expect(other.connections()).toBe(0)
+  })
+
+  test('or outside are never spoken to without encryption', async () => {
+    await start({ login: 'bearer', realm: 'http://auth.example/token' })
+    const resolve = () => expect.unreachable('the name is not even looked up')
+    expect(await failureOf(resolveAt('hello:1', { resolve }))).toMatchObject({ code: 'RegistryRefused' })
   })
 
   test('are open when the operator says so', async () => {
@@ -243,8 +250,11 @@ describe('hosts inside', () => {
 describe('the tar for a node without the registry', () => {
   const layers = [Buffer.alloc(300_000, 'a'), Buffer.alloc(200_000, 'b')]
 
+  let seen: string[]
+
   async function read(digest: string): Promise<Map<string, Buffer>> {
     const image = { registry: registry.address, repository: 'acme/hello', digest }
+    seen = []
     const files = new Map<string, Buffer>()
     const reader = extract()
     const source = streamImageTar(image, 'amd64', access())
@@ -253,6 +263,7 @@ describe('the tar for a node without the registry', () => {
     for await (const entry of reader) {
       const chunks: Buffer[] = []
       for await (const chunk of entry as AsyncIterable<Buffer>) chunks.push(chunk)
+      seen.push(entry.header.name)
       files.set(entry.header.name, Buffer.concat(chunks))
     }
     return files
@@ -284,7 +295,7 @@ describe('the tar for a node without the registry', () => {
       layers: [layer, layer] as Buffer[],
     })
     const files = await read(digest)
-    expect(files.size).toBe(3)
+    expect(seen).toHaveLength(3)
     const [index] = JSON.parse(String(files.get('manifest.json'))) as [{ Layers: string[] }]
     expect(index.Layers).toHaveLength(2)
   })

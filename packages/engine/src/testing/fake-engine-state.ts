@@ -31,6 +31,8 @@ export class FakeEngineState {
   readonly images = new Map<string, FakeImage>()
   /** What `pull` finds, by `address/repository@digest`. */
   readonly remoteImages = new Map<string, FakeImage>()
+  /** What the next pulls fail with after they have shown progress, each once. */
+  readonly brokenPulls: string[] = []
   readonly networks = new Map<string, FakeNetwork>()
   readonly listeners = new Set<(event: FakeEvent) => void>()
   readonly #apps = new Map<string, FakeApp>()

@@ -24,6 +24,8 @@ export type FakeRegistry = {
   addImage(image: FakeRegistryImage): string
   /** An index over images; the digest of the index. */
   addIndex(repository: string, tag: string, parts: { digest: string; architecture: string }[]): string
+  /** What is kept under a digest. */
+  bytesOf(digest: string): Buffer
   /** Other bytes under a digest than its own. */
   corrupt(digest: string, bytes: Buffer): void
   /** Answers the next matching call by itself. */
@@ -127,6 +129,7 @@ export async function startFakeRegistry(options: FakeRegistryOptions = {}): Prom
       tags.set(`${repository}:${tag}`, digest)
       return digest
     },
+    bytesOf: (digest) => blobs.get(digest)?.bytes ?? Buffer.alloc(0),
     corrupt: (digest, bytes) => void blobs.set(digest, { bytes, type: 'application/octet-stream' }),
     intercept: (pattern, answer) => void intercepts.push({ pattern, answer }),
     async stop() {

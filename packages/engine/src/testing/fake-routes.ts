@@ -195,11 +195,14 @@ function pullImage(state: FakeEngineState, { query, response }: FakeCall): FakeA
   const { id, architecture, user, exposedPorts } = remote
   state.addImage(reference, { id, architecture, user, exposedPorts })
   state.tellImage('pull', reference)
-  const lines = [
+  const lines: object[] = [
     { status: 'Pulling from somewhere' },
     { id: 'layer', status: 'Downloading', progressDetail: { current: 5, total: 10 } },
     { status: `Digest: ${tag}` },
   ]
+  const failure = state.brokenPulls.shift()
+  if (failure !== undefined)
+    lines.splice(2, 1, { status: 'x', error: failure, errorDetail: { message: failure } })
   response.writeHead(200, { 'content-type': 'application/json' })
   response.end(lines.map((line) => `${JSON.stringify(line)}\r\n`).join(''))
   return undefined
