@@ -1,0 +1,166 @@
+import { createTestDatabase, type TestDatabase } from '@berth/db/testing'
+import { isEngineError } from '@berth/engine'
+import type { FakeAppBehaviour } from '@berth/engine/testing'
+import { createServer } from 'node:net'
+import { once } from 'node:events'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test } from 'vitest'
+import { freezeReplica } from './freeze-replica.ts'
+import { checkHonesty } from './honesty.ts'
+import { inspectReplica } from './inspect-replica.ts'
+import { parkReplica } from './park-replica.ts'
+import type { StartableReplica } from './replica-deps.ts'
+import { startReplica } from './start-replica.ts'
+import { stopReplica } from './stop-replica.ts'
+import { startReplicaBench, type ReplicaBench } from './testing/replica-bench.ts'
+import { wakeReplica } from './wake-replica.ts'
+
+let database: TestDatabase
+let bench: ReplicaBench
+let behaviour: FakeAppBehaviour
+let replica: StartableReplica
+beforeAll(async () => {
+  database = await createTestDatabase(inject('postgresUrl'))
+})
+afterAll(() => database.drop())
+beforeEach(async () => {
+  behaviour = {}
+  bench = await startReplicaBench(database.db, { app: () => behaviour })
+  const reserved = await bench.replica()
+  const outcome = await startReplica(bench.deps, bench.host, reserved, { onPhase: () => {} })
+  if (outcome.kind !== 'ready') throw new Error('not ready')
+  replica = { ...reserved, containers: outcome.containers }
+})
+afterEach(() => bench.stop())
+
+const look = (wasParked = false) =>
+  inspectReplica(bench.deps.installation, bench.host, replica, { wasParked })
+const appId = () => replica.containers.app ?? ''
+const sandboxId = () => replica.containers.sandbox ?? ''
+
+test('running, frozen and running again', async () => {
+  expect(await look()).toEqual({ kind: 'running' })
+  for (let times = 0; times < 2; times += 1)
+    expect(await freezeReplica(bench.deps, bench.host, replica)).toEqual({ kind: 'done' })
+  expect(await look()).toEqual({ kind: 'frozen' })
+  for (let times = 0; times < 2; times += 1)
+    expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'frozen' })).toEqual({
+      kind: 'running',
+    })
+  expect(await look()).toEqual({ kind: 'running' })
+})
+
+test('parked from running or frozen, and running again in the same sandbox', async () => {
+  await freezeReplica(bench.deps, bench.host, replica)
+  for (let times = 0; times < 2; times += 1)
+    expect(await parkReplica(bench.deps, bench.host, replica)).toEqual({ kind: 'done' })
+  expect(await look(true)).toEqual({ kind: 'parked' })
+  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'parked' })).toEqual({
+    kind: 'running',
+  })
+  expect(await look()).toEqual({ kind: 'running' })
+  expect(bench.engine.containers()).toHaveLength(2)
+})
+
+test('a wake needs no row', async () => {
+  await parkReplica(bench.deps, bench.host, replica)
+  const { installation, fence, gate } = bench.deps
+  const outcome = await wakeReplica({ installation, fence, gate }, bench.host, { ...replica, rung: 'parked' })
+  expect(outcome).toEqual({ kind: 'running' })
+})
+
+test('what somebody pruned is cold, not an error', async () => {
+  await parkReplica(bench.deps, bench.host, replica)
+  await bench.host.runtime.remove(appId(), bench.deps.fence)
+  expect(await look(true)).toEqual({ kind: 'cold' })
+  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'parked' })).toEqual({ kind: 'cold' })
+  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'frozen' })).toEqual({ kind: 'cold' })
+  expect(await freezeReplica(bench.deps, bench.host, replica)).toEqual({ kind: 'gone' })
+  expect(await parkReplica(bench.deps, bench.host, replica)).toEqual({ kind: 'gone' })
+})
+
+test('a dead sandbox is a dead replica', async () => {
+  await parkReplica(bench.deps, bench.host, replica)
+  bench.engine.exit(sandboxId())
+  expect(await look(true)).toEqual({ kind: 'gone' })
+  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'parked' })).toEqual({ kind: 'cold' })
+  const outcome = await startReplica(bench.deps, bench.host, replica, { onPhase: () => {} })
+  expect(outcome).toMatchObject({ kind: 'failed', reason: 'StartFailed' })
+  expect(bench.engine.containers()).toEqual([])
+})
+
+test('an app that ended says why, and is started anew in its sandbox', async () => {
+  bench.engine.exit(appId(), { exitCode: 9 })
+  expect(await look()).toMatchObject({ kind: 'exited', exitCode: 9, reason: 'AppCrashed' })
+  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'frozen' })).toEqual({ kind: 'cold' })
+  const outcome = await startReplica(bench.deps, bench.host, replica, { onPhase: () => {} })
+  expect(outcome).toMatchObject({ kind: 'ready', containers: replica.containers })
+  expect(await look()).toEqual({ kind: 'running' })
+})
+
+test('an app that crashes while it wakes fails with its reason', async () => {
+  await parkReplica(bench.deps, bench.host, replica)
+  behaviour = { listenAfterMs: 'never', exitAfterMs: 10, exitCode: 1 }
+  const outcome = await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'parked' })
+  expect(outcome).toMatchObject({ kind: 'failed', reason: 'AppCrashed' })
+})
+
+test('stopping removes app and sandbox, once and again, frozen or not', async () => {
+  await freezeReplica(bench.deps, bench.host, replica)
+  for (let times = 0; times < 2; times += 1) await stopReplica(bench.deps, bench.host, replica)
+  expect(bench.engine.containers()).toEqual([])
+})
+
+test('stopping finds by name what was never written down', async () => {
+  await stopReplica(bench.deps, bench.host, { ...replica, containers: {} })
+  expect(bench.engine.containers()).toEqual([])
+})
+
+test('a stop that the engine refuses fails, and succeeds later', async () => {
+  bench.engine.fail('DELETE /containers/*', { status: 500, message: 'busy', times: 1 })
+  const failure: unknown = await stopReplica(bench.deps, bench.host, replica).catch((error: unknown) => error)
+  expect(isEngineError(failure)).toBe(true)
+  await stopReplica(bench.deps, bench.host, replica)
+  expect(bench.engine.containers()).toEqual([])
+})
+
+test('an engine that does not answer makes a wake fail, not throw', async () => {
+  await freezeReplica(bench.deps, bench.host, replica)
+  bench.engine.cut('POST /containers/*/unpause', { before: true, times: 1 })
+  const outcome = await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'frozen' })
+  expect(outcome.kind).toBe('failed')
+  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'frozen' })).toEqual({
+    kind: 'running',
+  })
+})
+
+test('a node is honest when nothing answers behind a published port, and leaves no trace of the question', async () => {
+  const { installation, fence } = bench.deps
+  const { runtime, sandboxImage } = bench.host
+  const before = bench.engine.containers().length
+  const about = { installation, sandboxImage, fence }
+  expect(await checkHonesty(runtime, { address: replica.address }, about)).toBe(true)
+  expect(bench.engine.containers()).toHaveLength(before)
+})
+
+test('a node behind a proxy that accepts everything is not honest', async () => {
+  const { installation, fence } = bench.deps
+  const { runtime, sandboxImage } = bench.host
+  const accepted = createServer((socket) => socket.end())
+  // The proxy is set up at the port of the started sandbox, as the engine does it.
+  const proxied = {
+    ...runtime,
+    async startContainer(id: string) {
+      await runtime.startContainer(id, fence)
+      const sandbox = bench.engine.state.find(id)
+      const at = bench.engine.state.publishedAt(sandbox)
+      accepted.listen(at?.port, at?.address)
+      await once(accepted, 'listening')
+    },
+  }
+  try {
+    const about = { installation, sandboxImage, fence }
+    expect(await checkHonesty(proxied, { address: replica.address }, about)).toBe(false)
+  } finally {
+    accepted.close()
+  }
+})
