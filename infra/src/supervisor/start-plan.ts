@@ -7,12 +7,14 @@ import { prepareRedis, redisProcess } from '../stores/redis.ts'
 import { prepareRegistry, registryProcess } from '../stores/registry.ts'
 import { appProcesses, migration } from './app-processes.ts'
 import { bindSocket } from './listening-socket.ts'
+import { openCode } from './open-code.ts'
 import { chooseShelter } from './shelter.ts'
 import type { StartPlan } from './supervisor.ts'
 
 /** Prepares folders and configuration, binds the router's sockets, and says what to start in which order. */
 export async function startPlan(settings: Settings, data: DataFolder, run: RunFolder): Promise<StartPlan> {
   const { ports } = settings
+  await openCode(settings.project)
   const shelter = chooseShelter(settings.project, data.path, run)
   const stores = []
   if (settings.databaseUrl === undefined) {

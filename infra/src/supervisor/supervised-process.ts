@@ -31,6 +31,8 @@ type Run = { child: ChildProcess; pid: number; startedAtMs: number; ended: Promi
 
 const readyPollMs = 50
 const settleMs = 1000
+/** After this many deaths in a row (about 6 s) a start is not waited for any longer; tries go on. */
+const hopelessDeaths = 5
 
 /** Keeps one process alive: starts it, tells when it is ready, starts it again when it ends, stops it. */
 export class SupervisedProcess {
@@ -77,10 +79,14 @@ export class SupervisedProcess {
     this.#launch()
   }
 
-  /** Resolves when it is ready; rejects with its last problem after `timeoutMs`. */
+  /** Resolves when it is ready; rejects with its last problem after `timeoutMs`, or when it keeps on ending. */
   async whenReady(timeoutMs: number): Promise<void> {
     const deadline = performance.now() + timeoutMs
     while (this.#state !== 'ready') {
+      if (this.#deaths > hopelessDeaths)
+        throw new Error(
+          `${this.spec.name} ended ${this.#deaths} times: ${this.#lastProblem ?? 'no reason known'}`,
+        )
       if (performance.now() > deadline)
         throw new Error(
           `${this.spec.name} was not ready after ${timeoutMs / 1000} s: ${this.#lastProblem ?? this.#state}`,

@@ -109,6 +109,13 @@ test('a process that dies is started again, and says why it had ended', async ()
   expect(await readFile(join(folder, 'worker.log'), 'utf8')).toBe('begins\nbegins\n')
 })
 
+test('a process that keeps on ending fails the start with its reason', async () => {
+  const supervisor = supervise({ apps: [await standIn('api', 'process.exit(7)')] })
+  await supervisor.start()
+  expect(supervisor.status()).toMatchObject({ phase: 'failed', blamed: 'api' })
+  expect(supervisor.status().problem).toMatch(/^api ended \d+ times: ended with exit code 7/)
+})
+
 test('stopping ends everything, also what ignores the signal, and forgets it', async () => {
   const supervisor = supervise({
     stores: [await standIn('redis')],
