@@ -1,0 +1,74 @@
+import type { ReplicaRoute } from '@berth/contracts'
+import type { Upstream } from '../upstream/upstream.ts'
+
+/*
+ * One replica as this router sees it.
+ *
+ * listed     in the table, takes requests while it has a free slot and is not out
+ * out        listed, but connecting failed lately: takes no request until `outUntil`
+ * withdrawn  in the table no more: takes no request, those in flight go on
+ * closing    withdrawn and empty: its sockets are being closed
+ * gone       nothing of it is left here
+ */
+
+const firstOutageMs = 100
+const longestOutageMs = 5000
+
+/** A taken slot. `release` gives it back; called again it does nothing. */
+export type Claim = { readonly replica: Replica; release(): void }
+
+export class Replica {
+  readonly id: string
+  readonly route: ReplicaRoute
+  readonly upstream: Upstream
+  /** 0 = unlimited. */
+  readonly concurrency: number
+  inFlight = 0
+  /** Grows with every use: the replica with the highest was used last. */
+  lastUse = 0
+  idleSince: number
+  outUntil = 0
+  withdrawn = false
+  closing = false
+  #failures = 0
+
+  constructor(route: ReplicaRoute, concurrency: number, upstream: Upstream, now: number) {
+    this.id = route.id
+    this.route = route
+    this.concurrency = concurrency
+    this.upstream = upstream
+    this.idleSince = now
+  }
+
+  hasFreeSlot(now: number): boolean {
+    if (this.withdrawn || now < this.outUntil) return false
+    return this.concurrency === 0 || this.inFlight < this.concurrency
+  }
+
+  /** Takes a slot in this very tick. The caller has asked `hasFreeSlot`. */
+  claim(use: number, onRelease: () => void): Claim {
+    this.inFlight += 1
+    this.lastUse = use
+    let released = false
+    return {
+      replica: this,
+      release: () => {
+        if (released) return
+        released = true
+        this.inFlight -= 1
+        onRelease()
+      },
+    }
+  }
+
+  /** Takes the replica out: 100 ms after the first failure, twice as long after each further one, up to 5 s. */
+  failed(now: number): void {
+    this.outUntil = now + Math.min(firstOutageMs * 2 ** this.#failures, longestOutageMs)
+    this.#failures = Math.min(this.#failures + 1, 10)
+  }
+
+  succeeded(): void {
+    this.#failures = 0
+    this.outUntil = 0
+  }
+}

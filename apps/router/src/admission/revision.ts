@@ -1,0 +1,221 @@
+import type { ReplicaRoute, ReportFrame, RevisionRoute } from '@berth/contracts'
+import type { Upstream } from '../upstream/upstream.ts'
+import { balanceFor, type Balance } from './balance.ts'
+import { Replica, type Claim } from './replica.ts'
+import { RevisionQueue, type Refusal, type Waiter } from './revision-queue.ts'
+
+export type RevisionEvents = {
+  now(): number
+  connect(route: ReplicaRoute, concurrency: number): Upstream
+  /** A request found no slot. */
+  onQueued(revision: RevisionAdmission): void
+  /** A replica was withdrawn and is empty: its connections can be closed. */
+  onEmptied(replica: Replica): void
+  onReplicaFailed(replica: Replica, cause: string): void
+}
+
+/**
+ * Admission to one revision: slots of its replicas and the queue before them. A request claims a slot in the tick
+ * in which it arrives, or waits; whoever frees or adds a slot hands it to the oldest waiter (late binding).
+ */
+export class RevisionAdmission {
+  readonly #events: RevisionEvents
+  readonly #queue = new RevisionQueue()
+  readonly #replicas = new Map<string, Replica>()
+  /** Withdrawn with requests in flight: listed again, they come back with the slots that are still taken. */
+  readonly #departing = new Map<string, Replica>()
+  #route: RevisionRoute
+  #balance: Balance
+  #uses = 0
+  #inFlight = 0
+  #requests = 0
+  #loadArea = 0
+  #loadSince: number
+  #reportedAt: number
+  #wakeTimer: NodeJS.Timeout | undefined
+
+  constructor(route: RevisionRoute, events: RevisionEvents) {
+    this.#route = route
+    this.#events = events
+    this.#balance = balanceFor(route.concurrency)
+    this.#loadSince = this.#reportedAt = events.now()
+    this.update(route)
+  }
+
+  get route(): RevisionRoute {
+    return this.#route
+  }
+
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  get queued(): number {
+    return this.#queue.size
+  }
+
+  get replicas(): readonly Replica[] {
+    return [...this.#replicas.values()]
+  }
+
+  /** Takes the table's newest word on this revision: withdraws, adds, and serves who waits. */
+  update(route: RevisionRoute): void {
+    this.#route = route
+    this.#balance = balanceFor(route.concurrency)
+    const listed = new Map(route.replicas.map((replica) => [replica.id, replica]))
+    for (const replica of this.#replicas.values()) {
+      const now = listed.get(replica.id)
+      const same = now && now.address === replica.route.address && now.port === replica.route.port
+      if (!same || replica.concurrency !== route.concurrency) this.#withdraw(replica)
+    }
+    for (const replica of route.replicas) {
+      if (this.#replicas.has(replica.id) || this.#comesBack(replica)) continue
+      const upstream = this.#events.connect(replica, route.concurrency)
+      this.#replicas.set(replica.id, new Replica(replica, route.concurrency, upstream, this.#events.now()))
+    }
+    this.#pump()
+    if (route.blocked && route.replicas.length === 0)
+      this.#refuseAll({ kind: 'blocked', reason: route.blocked.reason, message: route.blocked.message })
+  }
+
+  /** The revision is in the table no more: nobody waits any longer, replicas drain. */
+  remove(): void {
+    for (const replica of this.#replicas.values()) this.#withdraw(replica)
+    this.#refuseAll({ kind: 'withdrawn' })
+    clearTimeout(this.#wakeTimer)
+  }
+
+  /** A slot in this very tick, undefined when the request has to wait: for a slot or behind others. */
+  tryClaim(): Claim | undefined {
+    this.#requests += 1
+    return this.#queue.size > 0 ? undefined : this.#claim()
+  }
+
+  /** Joins the queue; may refuse at once. Returns how to leave it. */
+  wait(waiter: Waiter): () => void {
+    const { blocked, replicas, atMaxScale } = this.#route
+    if (blocked && replicas.length === 0) {
+      waiter.refuse({ kind: 'blocked', reason: blocked.reason, message: blocked.message })
+      return () => undefined
+    }
+    if (!this.#queue.hasRoomFor(waiter)) {
+      waiter.refuse({ kind: 'queue-full', atMaxScale })
+      return () => undefined
+    }
+    this.#noteLoad()
+    const leave = this.#queue.push(waiter, (late) => {
+      this.#noteLoad()
+      late.refuse({ kind: 'queue-deadline', atMaxScale: this.#route.atMaxScale })
+    })
+    this.#wakeWhenBack()
+    this.#events.onQueued(this)
+    return () => {
+      this.#noteLoad()
+      leave()
+    }
+  }
+
+  /** Takes a replica out of balancing for a while and tells the leader. */
+  replicaFailed(replica: Replica, cause: string): void {
+    replica.failed(this.#events.now())
+    this.#events.onReplicaFailed(replica, cause)
+  }
+
+  /** What happened since the report before. */
+  report(): ReportFrame['revisions'][number] {
+    this.#noteLoad()
+    const now = this.#events.now()
+    const elapsed = now - this.#reportedAt
+    const concurrency = elapsed > 0 ? this.#loadArea / elapsed : this.#inFlight + this.#queue.size
+    const requests = this.#requests
+    this.#reportedAt = now
+    this.#loadArea = 0
+    this.#requests = 0
+    return {
+      uid: this.#route.uid,
+      inFlight: this.#inFlight,
+      queued: this.#queue.size,
+      concurrency,
+      requests,
+      replicas: this.replicas.map(({ id, inFlight, idleSince }) => ({
+        id,
+        inFlight,
+        idleMs: inFlight > 0 ? 0 : now - idleSince,
+      })),
+    }
+  }
+
+  #claim(): Claim | undefined {
+    const replica = this.#balance(this.#replicas.values(), this.#events.now())
+    if (!replica) return undefined
+    this.#noteLoad()
+    this.#inFlight += 1
+    this.#uses += 1
+    return replica.claim(this.#uses, () => this.#released(replica))
+  }
+
+  #released(replica: Replica): void {
+    this.#noteLoad()
+    this.#inFlight -= 1
+    this.#uses += 1
+    replica.lastUse = this.#uses
+    replica.idleSince = this.#events.now()
+    if (!replica.withdrawn) this.#pump()
+    else if (replica.inFlight === 0) this.#emptied(replica)
+  }
+
+  #pump(): void {
+    while (this.#queue.size > 0) {
+      const claim = this.#claim()
+      if (!claim) break
+      const waiter = this.#queue.shift()
+      if (waiter) waiter.grant(claim)
+      else claim.release()
+    }
+    this.#wakeWhenBack()
+  }
+
+  /** Somebody waits and a replica is out: looks again when the first one is back. */
+  #wakeWhenBack(): void {
+    clearTimeout(this.#wakeTimer)
+    if (this.#queue.size === 0) return
+    const now = this.#events.now()
+    const backAt = this.replicas.map((replica) => replica.outUntil).filter((until) => until > now)
+    if (backAt.length === 0) return
+    this.#wakeTimer = setTimeout(() => this.#pump(), Math.max(1, Math.ceil(Math.min(...backAt) - now)))
+  }
+
+  #withdraw(replica: Replica): void {
+    replica.withdrawn = true
+    this.#replicas.delete(replica.id)
+    if (replica.inFlight === 0) this.#emptied(replica)
+    else this.#departing.set(replica.id, replica)
+  }
+
+  #emptied(replica: Replica): void {
+    if (this.#departing.get(replica.id) === replica) this.#departing.delete(replica.id)
+    this.#events.onEmptied(replica)
+  }
+
+  #comesBack(route: ReplicaRoute): boolean {
+    const replica = this.#departing.get(route.id)
+    if (!replica || replica.concurrency !== this.#route.concurrency) return false
+    if (replica.route.address !== route.address || replica.route.port !== route.port) return false
+    this.#departing.delete(replica.id)
+    replica.withdrawn = false
+    this.#replicas.set(replica.id, replica)
+    return true
+  }
+
+  #refuseAll(refusal: Refusal): void {
+    this.#noteLoad()
+    for (let waiter = this.#queue.shift(); waiter; waiter = this.#queue.shift()) waiter.refuse(refusal)
+  }
+
+  /** Adds (in flight + queued) x time since the last change to the area under the load curve. */
+  #noteLoad(): void {
+    const now = this.#events.now()
+    this.#loadArea += (this.#inFlight + this.#queue.size) * (now - this.#loadSince)
+    this.#loadSince = now
+  }
+}

@@ -1,0 +1,119 @@
+import type { ReplicaRoute, ReportFrame, RevisionRoute } from '@berth/contracts'
+import type { RouteTable } from '../routes/route-table.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import type { Replica } from './replica.ts'
+import { RevisionAdmission } from './revision.ts'
+
+export type RevisionsOptions = {
+  now?: () => number
+  connect(route: ReplicaRoute, concurrency: number): Upstream
+  onQueued(revision: RevisionAdmission): void
+  onReplicaFailed(replica: string, cause: string): void
+  /** The list of lingering replicas got shorter. */
+  onLingeringShrunk(): void
+}
+
+/** Admission to every revision of the table, and the replicas that are leaving. */
+export class Revisions {
+  readonly #options: RevisionsOptions
+  readonly #byUid = new Map<string, RevisionAdmission>()
+  /** Revisions that left the table with requests in flight: listed again, they come back with those. */
+  readonly #departing = new Map<string, RevisionAdmission>()
+  /** Withdrawn replicas until their last request has ended and their sockets are closed. */
+  readonly #leaving = new Set<Replica>()
+
+  constructor(options: RevisionsOptions) {
+    this.#options = options
+  }
+
+  get(uid: string): RevisionAdmission | undefined {
+    return this.#byUid.get(uid)
+  }
+
+  all(): Iterable<RevisionAdmission> {
+    return this.#byUid.values()
+  }
+
+  /** Serves from `table` from this tick on. */
+  update(table: RouteTable): void {
+    for (const [uid, revision] of this.#byUid) {
+      const before = revision.replicas
+      const route = table.revisions.get(uid)
+      for (const replica of before) this.#leaving.add(replica)
+      if (route) revision.update(route)
+      else {
+        revision.remove()
+        this.#byUid.delete(uid)
+        this.#departing.set(uid, revision)
+      }
+    }
+    for (const [uid, route] of table.revisions)
+      if (!this.#byUid.has(uid)) this.#byUid.set(uid, this.#add(route))
+    for (const replica of this.#leaving) if (!replica.withdrawn) this.#leaving.delete(replica)
+    for (const [uid, revision] of this.#departing) if (revision.inFlight === 0) this.#departing.delete(uid)
+  }
+
+  /** Replicas that are in the table no more and still have requests or open sockets here. */
+  lingering(): string[] {
+    const listed = new Set<string>()
+    for (const revision of this.#byUid.values())
+      for (const replica of revision.replicas) listed.add(replica.id)
+    return [...new Set([...this.#leaving].map((replica) => replica.id))].filter((id) => !listed.has(id))
+  }
+
+  report(): ReportFrame['revisions'] {
+    return [...this.#byUid.values()].map((revision) => revision.report())
+  }
+
+  inFlight(): number {
+    let sum = 0
+    for (const revision of this.#byUid.values()) sum += revision.inFlight
+    return sum
+  }
+
+  queued(): number {
+    let sum = 0
+    for (const revision of this.#byUid.values()) sum += revision.queued
+    return sum
+  }
+
+  /** Closes every connection to every replica; what is under way breaks off. */
+  async close(): Promise<void> {
+    const replicas = [...this.#byUid.values()].flatMap((revision) => revision.replicas)
+    for (const revision of this.#byUid.values()) revision.remove()
+    this.#byUid.clear()
+    await Promise.all([...replicas, ...this.#leaving].map((replica) => replica.upstream.close()))
+  }
+
+  #add(route: RevisionRoute): RevisionAdmission {
+    const departing = this.#departing.get(route.uid)
+    if (!departing) return new RevisionAdmission(route, this.#events())
+    this.#departing.delete(route.uid)
+    departing.update(route)
+    return departing
+  }
+
+  #events() {
+    const options = this.#options
+    return {
+      now: options.now ?? (() => performance.now()),
+      connect: (route: ReplicaRoute, concurrency: number) => options.connect(route, concurrency),
+      onQueued: (revision: RevisionAdmission) => options.onQueued(revision),
+      onReplicaFailed: (replica: Replica, cause: string) => options.onReplicaFailed(replica.id, cause),
+      onEmptied: (replica: Replica) => this.#closeSockets(replica),
+    }
+  }
+
+  #closeSockets(replica: Replica): void {
+    if (replica.closing) return
+    replica.closing = true
+    this.#leaving.add(replica)
+    void replica.upstream
+      .close()
+      .catch(() => undefined)
+      .then(() => {
+        this.#leaving.delete(replica)
+        this.#options.onLingeringShrunk()
+      })
+  }
+}

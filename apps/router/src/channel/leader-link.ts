@@ -1,0 +1,86 @@
+import type { LeaderFrame, RouteDelta, RouterFrame, RouteSnapshot, RouteVersion } from '@berth/contracts'
+import type { RedisChannel } from '../redis/redis-channel.ts'
+import type { LeaderChannel } from './leader-channel.ts'
+
+/** While the direct way is down, the leader is greeted through Redis this often: it may be another one by now. */
+const greetMs = 2000
+
+export type LeaderLinkOptions = {
+  router: string
+  incarnation: string
+  adminPort: number
+  openDirect(events: {
+    hello(): RouterFrame
+    onFrame(frame: LeaderFrame): void
+    onLed(led: boolean): void
+  }): LeaderChannel | undefined
+  openRedis(events: { onFrame(frame: LeaderFrame): void }): RedisChannel | undefined
+  version(): RouteVersion | undefined
+  /** Takes over a table or a change; `gap` asks for the whole table. */
+  onRoutes(frame: RouteSnapshot | RouteDelta): 'applied' | 'stale' | 'gap'
+  lingering(): string[]
+}
+
+export type LeaderLink = {
+  send(frame: RouterFrame): void
+  /** Tells the leader which version is served and which withdrawn replicas still have something here. */
+  acknowledge(): void
+  close(): Promise<void>
+}
+
+/** The leader, over whichever way reaches it: the direct one, Redis while that is down. */
+export function openLeaderLink(options: LeaderLinkOptions): LeaderLink {
+  function hello(): RouterFrame {
+    const version = options.version()
+    const { router, incarnation, adminPort } = options
+    return { kind: 'hello', router, incarnation, adminPort, ...(version ? { version } : {}) }
+  }
+
+  function send(frame: RouterFrame): void {
+    if (!direct?.send(frame)) redis?.send(frame)
+  }
+
+  function acknowledge(): void {
+    const version = options.version()
+    if (version) send({ kind: 'acknowledge', version, lingering: options.lingering() })
+  }
+
+  function take(frame: LeaderFrame): void {
+    if (frame.kind !== 'snapshot' && frame.kind !== 'delta') return
+    const result = options.onRoutes(frame)
+    if (result === 'applied') acknowledge()
+    else if (result === 'gap') send({ kind: 'resync' })
+  }
+
+  async function greetThroughRedis(): Promise<void> {
+    if (!redis || direct?.led()) return
+    const stored = await redis.storedSnapshot()
+    if (stored && !direct?.led()) take(stored)
+    redis.send(hello())
+  }
+
+  const redis = options.openRedis({
+    onFrame(frame) {
+      if (!direct?.led()) take(frame)
+    },
+  })
+  const direct = options.openDirect({
+    hello,
+    onFrame: take,
+    onLed(led) {
+      if (!led) void greetThroughRedis()
+    },
+  })
+  const greeting = setInterval(() => void greetThroughRedis(), greetMs)
+  void greetThroughRedis()
+
+  return {
+    send,
+    acknowledge,
+    async close() {
+      clearInterval(greeting)
+      await direct?.close()
+      redis?.close()
+    },
+  }
+}

@@ -1,0 +1,85 @@
+import { hostname } from 'node:os'
+import type { BlockList } from 'node:net'
+import type { EdgePlace } from './edge-server.ts'
+import { parseTrustedProxies } from './exchange/asker.ts'
+
+export const defaultEdgePort = 8080
+export const defaultAdminPort = 8082
+export const defaultDrainSeconds = 600
+const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
+
+export type RouterConfig = Readonly<{
+  installation: string
+  /** Name of this machine's router in logs; what tells two processes apart is the incarnation. */
+  name: string
+  hubSocket: string | undefined
+  redisUrl: string | undefined
+  tableFile: string
+  edge: readonly EdgePlace[]
+  admin: EdgePlace
+  /** The port that is told to the leader, whoever has bound it. */
+  adminPort: number
+  trustedProxies: BlockList
+  drainMs: number
+  logLevel: string
+}>
+
+/** Reads the environment. Throws one error that names everything that is wrong, each with its value. */
+export function parseConfig(env: NodeJS.ProcessEnv): RouterConfig {
+  const problems: string[] = []
+
+  function whole(name: string, fallback: number, least: number, most: number): number {
+    const text = env[name]
+    if (text === undefined || text === '') return fallback
+    const value = Number(text)
+    if (/^[0-9]{1,9}$/.test(text) && value >= least && value <= most) return value
+    problems.push(`${name} is "${text}" and must be a whole number from ${least} to ${most}`)
+    return fallback
+  }
+
+  function descriptors(name: string): number[] {
+    const text = env[name] ?? ''
+    if (text === '') return []
+    const numbers = text.split(',').map(Number)
+    if (numbers.every((fd) => Number.isInteger(fd) && fd > 2)) return numbers
+    problems.push(`${name} is "${text}" and must be descriptors above 2 such as "3,4"`)
+    return []
+  }
+
+  const installation = env['BERTH_INSTALLATION'] ?? ''
+  if (!/^[A-Za-z0-9-]{1,64}$/.test(installation))
+    problems.push(`BERTH_INSTALLATION is "${installation}" and must be the installation's id`)
+  const edgePort = whole('BERTH_EDGE_PORT', defaultEdgePort, 0, 65_535)
+  const adminPort = whole('BERTH_ROUTER_ADMIN_PORT', defaultAdminPort, 0, 65_535)
+  const edgeFds = descriptors('BERTH_EDGE_FDS')
+  const [adminFd] = descriptors('BERTH_ADMIN_FD')
+  const drainSeconds = whole('BERTH_ROUTER_DRAIN_SECONDS', defaultDrainSeconds, 0, 86_400)
+  const logLevel = env['BERTH_LOG_LEVEL'] ?? 'info'
+  if (!logLevels.includes(logLevel))
+    problems.push(`BERTH_LOG_LEVEL is "${logLevel}" and must be one of ${logLevels.join(', ')}`)
+  let trustedProxies = parseTrustedProxies('')
+  try {
+    trustedProxies = parseTrustedProxies(env['BERTH_TRUSTED_PROXIES'] ?? '')
+  } catch (error) {
+    problems.push(`BERTH_TRUSTED_PROXIES: ${error instanceof Error ? error.message : String(error)}`)
+  }
+  if (problems.length > 0) throw new Error(`${problems.join('; ')}.`)
+
+  const ownEdge: EdgePlace[] = [
+    { host: '127.0.0.1', port: edgePort },
+    { host: '::1', port: edgePort },
+  ]
+  return Object.freeze({
+    installation,
+    name: env['BERTH_ROUTER_NAME'] || hostname(),
+    hubSocket: env['BERTH_HUB_SOCKET'] || undefined,
+    redisUrl: env['BERTH_ROUTER_REDIS_URL'] || undefined,
+    tableFile: env['BERTH_ROUTE_TABLE_FILE'] || `${env['BERTH_DATA'] || '.berth'}/router/routes.json`,
+    edge: edgeFds.length > 0 ? edgeFds.map((fd) => ({ fd })) : ownEdge,
+    admin: adminFd === undefined ? { host: '127.0.0.1', port: adminPort } : { fd: adminFd },
+    adminPort,
+    trustedProxies,
+    drainMs: drainSeconds * 1000,
+    logLevel,
+  })
+}

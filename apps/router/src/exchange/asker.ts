@@ -1,0 +1,47 @@
+import { randomBytes } from 'node:crypto'
+import { BlockList, isIP } from 'node:net'
+import { headerValue, type Asker } from './headers.ts'
+
+/** W3C Trace Context, version 00; an id of zeros only is not valid. */
+const validTraceparent = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/
+const validRequestId = /^[A-Za-z0-9._:/+=-]{1,128}$/
+
+/** Who asks, from the socket's address and, for ids only, from what the client sent along. */
+export function askerOf(
+  raw: readonly string[],
+  remoteAddress: string | undefined,
+  trusted: BlockList,
+): Asker {
+  const address = (remoteAddress ?? '0.0.0.0').replace(/^::ffff:/, '')
+  const requestId = headerValue(raw, 'x-request-id')
+  const traceparent = headerValue(raw, 'traceparent')
+  return {
+    address,
+    trusted: trusted.check(address, address.includes(':') ? 'ipv6' : 'ipv4'),
+    requestId: requestId && validRequestId.test(requestId) ? requestId : randomBytes(12).toString('hex'),
+    traceparent: traceparent && validTraceparent.test(traceparent) ? traceparent : newTraceparent(),
+  }
+}
+
+/** Reads `10.0.0.0/8, 127.0.0.1, fd00::/8`. Throws with the part that is no address. */
+export function parseTrustedProxies(text: string): BlockList {
+  const list = new BlockList()
+  for (const part of text.split(',').map((entry) => entry.trim())) {
+    if (part === '') continue
+    const [address = '', prefix] = part.split('/')
+    const version = isIP(address)
+    const bits = prefix === undefined ? undefined : Number(prefix)
+    const longest = version === 6 ? 128 : 32
+    if (version === 0 || (bits !== undefined && !(Number.isInteger(bits) && bits >= 0 && bits <= longest)))
+      throw new Error(`"${part}" is no address or network`)
+    const family = version === 6 ? 'ipv6' : 'ipv4'
+    if (bits === undefined) list.addAddress(address, family)
+    else list.addSubnet(address, bits, family)
+  }
+  return list
+}
+
+function newTraceparent(): string {
+  const bytes = randomBytes(24).toString('hex')
+  return `00-${bytes.slice(0, 32)}-${bytes.slice(32)}-01`
+}

@@ -1,0 +1,354 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { BlockList, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { errorCatalogue, problem, problemContentType, type HostRoute } from '@berth/contracts'
+import { maxPackedConcurrency } from '../admission/balance.ts'
+import type { Claim } from '../admission/replica.ts'
+import type { RevisionAdmission } from '../admission/revision.ts'
+import type { Revisions } from '../admission/revisions.ts'
+import type { RouteTable } from '../routes/route-table.ts'
+import { pickByWeight } from '../routes/weighted-pick.ts'
+import type { UpstreamCall, UpstreamFailure, UpstreamListener } from '../upstream/upstream.ts'
+import type { AccessLine, Outcome } from './access-line.ts'
+import { askerOf } from './asker.ts'
+import { answerTo, type Failure } from './failure.ts'
+import { headersForClient, headersForReplica, type Asker } from './headers.ts'
+import { checkRequest, type Accepted } from './request-check.ts'
+import { RequestBody } from './request-body.ts'
+import { mayRetry } from './retry.ts'
+import { joinTunnel } from './tunnel.ts'
+
+/*
+ * One request's life.
+ *
+ * received   checked, routed to a revision
+ * waiting    in the queue of the revision, holds no slot
+ * sending    holds a slot, no byte of an answer yet
+ * answering  the head has come and goes to the client
+ * abandoned  the client is gone; the slot is kept until the app is done (concurrency 1 to 3 only)
+ * ended      nothing is held any more, the access line is written
+ *
+ * received, waiting and sending end in an answer of the router when something fails; answering can only break off.
+ * sending goes back to waiting once, when the retry rule allows it.
+ */
+
+export type ExchangeContext = {
+  table(): RouteTable | undefined
+  revisions: Revisions
+  trustedProxies: BlockList
+  random(): number
+  /** The router is stopping: every answer closes its connection. */
+  draining(): boolean
+  onBegin(exchange: Exchange): void
+  onEnd(exchange: Exchange, line: AccessLine): void
+}
+
+/** A request that may become a WebSocket: its socket, and what arrived on it after the head. */
+export type UpgradeOffer = { socket: Socket; head: Buffer }
+
+const longestTimerMs = 2 ** 31 - 1
+
+export class Exchange {
+  readonly #context: ExchangeContext
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #upgrade: UpgradeOffer | undefined
+  readonly #startedAt = performance.now()
+  readonly #asker: Asker
+  readonly #body: RequestBody
+  #accepted: Accepted | undefined
+  #route: HostRoute | undefined
+  #revision: RevisionAdmission | undefined
+  #timer: NodeJS.Timeout | undefined
+  #claim: Claim | undefined
+  #call: UpstreamCall | undefined
+  #leaveQueue: (() => void) | undefined
+  #tunnel: Duplex | undefined
+  #retries = 0
+  #queuedMs = 0
+  #sentBytes = 0
+  #status = 0
+  #abandoned = false
+  #ended = false
+
+  constructor(
+    context: ExchangeContext,
+    request: IncomingMessage,
+    response: ServerResponse,
+    options: { expectsContinue?: boolean; upgrade?: UpgradeOffer } = {},
+  ) {
+    this.#context = context
+    this.#request = request
+    this.#response = response
+    this.#upgrade = options.upgrade
+    this.#asker = askerOf(request.rawHeaders, request.socket.remoteAddress, context.trustedProxies)
+    this.#body = new RequestBody(request, () => {
+      if (options.expectsContinue) response.writeContinue()
+    })
+  }
+
+  get isTunnel(): boolean {
+    return this.#tunnel !== undefined
+  }
+
+  begin(): void {
+    this.#context.onBegin(this)
+    this.#response.on('close', () => this.#clientGone())
+    const accepted = checkRequest(this.#request)
+    if (accepted.kind === 'refused') return this.#fail(accepted)
+    this.#accepted = accepted
+    const table = this.#context.table()
+    if (!table) return this.#fail({ kind: 'no-table' })
+    const route = table.hosts.get(accepted.host)
+    if (!route || accepted.target === '*') return this.#fail({ kind: 'unknown-host', host: accepted.host })
+    this.#route = route
+    const target = pickByWeight(route.targets, this.#context.random())
+    this.#revision = target && this.#context.revisions.get(target.revision)
+    if (!this.#revision) return this.#fail({ kind: 'unknown-revision' })
+    const { timeoutMs } = this.#revision.route
+    this.#timer = setTimeout(() => this.#timedOut(timeoutMs), Math.min(timeoutMs, longestTimerMs))
+    this.#enter(this.#revision)
+  }
+
+  /** Breaks the request off, whatever it is doing: the router ends. */
+  breakOff(): void {
+    this.#call?.abort()
+    this.#tunnel?.destroy()
+    this.#destroyClient()
+    this.#end('broken-off')
+  }
+
+  #enter(revision: RevisionAdmission): void {
+    const claim = revision.tryClaim()
+    if (claim) return this.#send(revision, claim)
+    const since = performance.now()
+    const queueDeadlineMs = Math.max(0, revision.route.queueDeadlineMs - this.#queuedMs)
+    const leave = revision.wait({
+      bytes: this.#heldBytes(),
+      deadlineMs: Math.min(queueDeadlineMs, longestTimerMs),
+      grant: (granted) => {
+        this.#leaveQueue = undefined
+        this.#queuedMs += performance.now() - since
+        this.#send(revision, granted)
+      },
+      refuse: (refusal) => {
+        this.#leaveQueue = undefined
+        this.#queuedMs += performance.now() - since
+        this.#fail(refusal)
+      },
+    })
+    if (!this.#ended) this.#leaveQueue = leave
+  }
+
+  #send(revision: RevisionAdmission, claim: Claim): void {
+    const accepted = this.#accepted
+    if (!accepted || this.#ended) return claim.release()
+    this.#claim = claim
+    this.#call = undefined
+    const call = claim.replica.upstream.send(
+      {
+        method: this.#request.method ?? 'GET',
+        path: accepted.target,
+        headers: headersForReplica(this.#request.rawHeaders, this.#asker),
+        body: accepted.hasBody ? this.#body.open() : null,
+        upgrade: this.#upgrade !== undefined,
+      },
+      this.#listener(revision, claim),
+    )
+    if (this.#claim === claim) this.#call = call
+  }
+
+  #listener(revision: RevisionAdmission, claim: Claim): UpstreamListener {
+    return {
+      head: (status, statusText, headers) => {
+        claim.replica.succeeded()
+        this.#head(status, statusText, headers)
+      },
+      data: (chunk) => this.#data(chunk),
+      end: () => {
+        this.#release()
+        if (!this.#abandoned) this.#finishAnswer()
+        this.#end(this.#abandoned ? 'client-gone' : 'answered')
+      },
+      upgraded: (headers, socket) => {
+        claim.replica.succeeded()
+        this.#open(headers, socket)
+      },
+      failed: (failure) => this.#upstreamFailed(revision, claim, failure),
+    }
+  }
+
+  #head(status: number, statusText: string, headers: string[]): void {
+    this.#status = status
+    if (this.#abandoned) return
+    const response = this.#response
+    this.#closeWhenNeeded()
+    try {
+      response.writeHead(status, statusText, headersForClient(headers))
+    } catch {
+      this.#call?.abort()
+      this.#release()
+      this.#fail({
+        kind: 'upstream',
+        failure: { kind: 'protocol', written: true, message: 'header refused' },
+      })
+      return
+    }
+    response.on('drain', () => this.#call?.resume())
+    // A head without a body yet (an event stream, say) goes out by itself; else it travels with the first bytes.
+    setImmediate(() => {
+      if (!this.#ended && this.#sentBytes === 0) response.flushHeaders()
+    })
+  }
+
+  #data(chunk: Buffer): boolean {
+    if (this.#abandoned || this.#ended) return true
+    this.#sentBytes += chunk.length
+    return this.#response.write(chunk)
+  }
+
+  #finishAnswer(): void {
+    const request = this.#request
+    this.#response.end(() => {
+      // The app answered without reading the body: a client that goes on sending is cut off.
+      if (!request.complete) setTimeout(() => request.complete || request.socket.destroy(), 1000).unref()
+    })
+  }
+
+  #open(headers: string[], socket: Duplex): void {
+    const upgrade = this.#upgrade
+    if (!upgrade || this.#ended) {
+      socket.destroy()
+      return this.#end('client-gone')
+    }
+    this.#status = 101
+    this.#tunnel = socket
+    this.#response.detachSocket(upgrade.socket)
+    joinTunnel(upgrade, headersForClient(headers), socket, () => {
+      this.#release()
+      this.#end('answered')
+    })
+  }
+
+  #upstreamFailed(revision: RevisionAdmission, claim: Claim, failure: UpstreamFailure): void {
+    const answered = this.#status !== 0
+    // The client's own fault breaks the body, not the replica.
+    const clientBroke = this.#request.destroyed && !this.#request.complete
+    if (!clientBroke && failure.kind !== 'protocol' && !answered)
+      revision.replicaFailed(claim.replica, failure.kind)
+    this.#release()
+    if (this.#ended) return
+    if (this.#abandoned) return this.#end('client-gone')
+    if (answered) {
+      this.#destroyClient()
+      return this.#end('broken-off')
+    }
+    const again = mayRetry({
+      method: this.#request.method ?? 'GET',
+      retries: this.#retries,
+      failure,
+      answered,
+      bodyCanRestart: this.#body.canRestart,
+    })
+    if (!again || clientBroke) return this.#fail({ kind: 'upstream', failure })
+    this.#retries += 1
+    this.#enter(revision)
+  }
+
+  #timedOut(timeoutMs: number): void {
+    this.#leaveQueue?.()
+    this.#call?.abort()
+    this.#tunnel?.destroy()
+    this.#release()
+    if (this.#abandoned) return this.#end('client-gone')
+    if (this.#status === 0) return this.#fail({ kind: 'timed-out', timeoutMs })
+    this.#destroyClient()
+    this.#end('timed-out')
+  }
+
+  /** Up to concurrency 3 the slot stays taken until the app is done: it may be computing still. */
+  #clientGone(): void {
+    if (this.#ended || this.#tunnel || this.#abandoned) return
+    this.#leaveQueue?.()
+    const concurrency = this.#revision?.route.concurrency ?? 0
+    const packed = concurrency >= 1 && concurrency <= maxPackedConcurrency
+    const sentWhole = !this.#accepted?.hasBody || this.#body.complete
+    if (this.#claim && packed && sentWhole && !this.#upgrade) {
+      this.#abandoned = true
+      this.#call?.resume()
+      return
+    }
+    this.#call?.abort()
+    this.#release()
+    this.#end('client-gone')
+  }
+
+  #fail(failure: Failure): void {
+    if (this.#ended) return
+    const answer = answerTo(failure)
+    const response = this.#response
+    const body = JSON.stringify(problem(answer.code, answer.detail, this.#asker.requestId))
+    this.#status = errorCatalogue[answer.code].status
+    if (answer.close) response.shouldKeepAlive = false
+    this.#closeWhenNeeded()
+    response.writeHead(this.#status, {
+      'content-type': problemContentType,
+      'content-length': Buffer.byteLength(body),
+      'x-request-id': this.#asker.requestId,
+      ...(answer.retryAfterSeconds === undefined ? {} : { 'retry-after': String(answer.retryAfterSeconds) }),
+      ...(answer.code === 'method-not-allowed'
+        ? { allow: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS' }
+        : {}),
+    })
+    this.#body.abandon()
+    response.end(this.#request.method === 'HEAD' ? undefined : body)
+    this.#end('refused', answer.code)
+  }
+
+  #closeWhenNeeded(): void {
+    const bodyUnread = this.#accepted?.hasBody === true && !this.#request.complete
+    const failed = this.#status >= 400 && bodyUnread
+    if (failed || this.#context.draining() || this.#upgrade) this.#response.shouldKeepAlive = false
+  }
+
+  /** Never a clean end: a reset, so that no client takes a part for the whole. */
+  #destroyClient(): void {
+    const { socket } = this.#request
+    if (!socket.destroyed) socket.resetAndDestroy()
+  }
+
+  #release(): void {
+    const claim = this.#claim
+    this.#claim = undefined
+    claim?.release()
+  }
+
+  #end(outcome: Outcome, code?: string): void {
+    if (this.#ended) return
+    this.#ended = true
+    clearTimeout(this.#timer)
+    this.#release()
+    this.#context.onEnd(this, {
+      outcome,
+      requestId: this.#asker.requestId,
+      method: this.#request.method ?? '',
+      host: this.#accepted?.host ?? '',
+      path: (this.#accepted?.target ?? '').split('?', 1)[0] ?? '',
+      status: outcome === 'client-gone' && this.#status === 0 ? 499 : this.#status,
+      ms: performance.now() - this.#startedAt,
+      queuedMs: this.#queuedMs,
+      bytes: this.#sentBytes,
+      retries: this.#retries,
+      ...(this.#route ? { project: this.#route.project, service: this.#route.service } : {}),
+      ...(this.#revision ? { revision: this.#revision.route.name } : {}),
+      ...(code === undefined ? {} : { code }),
+    })
+  }
+
+  /** What a waiting request keeps in memory: its head, and what Node has read of its body at most. */
+  #heldBytes(): number {
+    let bytes = 1024
+    for (const part of this.#request.rawHeaders) bytes += part.length
+    return bytes + (this.#accepted?.hasBody ? this.#request.readableHighWaterMark : 0)
+  }
+}

@@ -1,0 +1,64 @@
+import { assertNever, type ErrorCode } from '@berth/contracts'
+import type { Refusal } from '../admission/revision-queue.ts'
+import type { UpstreamFailure } from '../upstream/upstream.ts'
+import type { Refused } from './request-check.ts'
+
+/** Every cause for which the router itself answers. */
+export type Failure =
+  | Refused
+  | Refusal
+  | { kind: 'no-table' }
+  | { kind: 'unknown-host'; host: string }
+  | { kind: 'unknown-revision' }
+  | { kind: 'timed-out'; timeoutMs: number }
+  | { kind: 'upstream'; failure: UpstreamFailure }
+
+/** `close`: the connection cannot be trusted any further. */
+export type FailureAnswer = { code: ErrorCode; detail: string; retryAfterSeconds?: number; close?: true }
+
+/** The one place where a cause becomes a status. The details say nothing about addresses inside. */
+export function answerTo(failure: Failure): FailureAnswer {
+  switch (failure.kind) {
+    case 'refused':
+      return { code: failure.code, detail: failure.detail, close: true }
+    case 'no-table':
+      return { code: 'no-table', detail: 'The router has just started.', retryAfterSeconds: 1 }
+    case 'unknown-host':
+      return { code: 'unknown-host', detail: `No service answers at ${failure.host}.` }
+    case 'unknown-revision':
+    case 'withdrawn':
+      return { code: 'no-replica', detail: 'The revision serves no longer.', retryAfterSeconds: 1 }
+    case 'queue-full':
+      if (failure.atMaxScale) return overloaded('The queue is full and every replica is busy.')
+      return {
+        code: 'queue-full',
+        detail: 'The queue is full while replicas are starting.',
+        retryAfterSeconds: 2,
+      }
+    case 'queue-deadline':
+      if (failure.atMaxScale) return overloaded('No replica became free in time.')
+      return { code: 'no-replica', detail: 'No replica became ready in time.', retryAfterSeconds: 5 }
+    case 'blocked':
+      return {
+        code: failure.reason === 'Unplaceable' ? 'unplaceable' : 'revision-failed',
+        detail: `${failure.reason}: ${failure.message}`,
+        retryAfterSeconds: 10,
+      }
+    case 'timed-out':
+      return { code: 'request-timeout', detail: `The service did not answer within ${failure.timeoutMs} ms.` }
+    case 'upstream':
+      return { code: 'bad-gateway', detail: upstreamDetails[failure.failure.kind] }
+    default:
+      return assertNever(failure)
+  }
+}
+
+const upstreamDetails = {
+  connect: 'The replica could not be reached.',
+  died: 'The replica closed the connection before it answered.',
+  protocol: 'The replica answered with something that is not HTTP.',
+} as const satisfies Record<UpstreamFailure['kind'], string>
+
+function overloaded(detail: string): FailureAnswer {
+  return { code: 'overloaded', detail, retryAfterSeconds: 1 }
+}

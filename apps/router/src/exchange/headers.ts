@@ -1,0 +1,126 @@
+/*
+ * Headers on their way through. Order matters: what concerns only one hop is removed first, then the platform sets
+ * its own, so that `Connection: X-Forwarded-For` removes nothing of ours (reliability, cases 57 to 61).
+ */
+
+const hopByHop = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authorization',
+  'proxy-authenticate',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'expect',
+  'http2-settings',
+])
+
+/** A Connection header may not take these away: they decide who is asked for what. */
+const endToEnd = new Set([
+  'host',
+  'content-length',
+  'content-type',
+  'authorization',
+  'cookie',
+  'set-cookie',
+  'location',
+])
+
+/** Said by the platform, or by a proxy that it trusts, never by a client. */
+const platformNames = new Set([
+  'forwarded',
+  'x-real-ip',
+  'true-client-ip',
+  'x-original-url',
+  'x-rewrite-url',
+  'x-original-host',
+])
+const forwardedKept = new Set(['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host', 'forwarded'])
+
+/** Who asked, as the platform knows it. */
+export type Asker = {
+  /** Address of the peer, without `::ffff:`. */
+  address: string
+  /** The peer is one of `BERTH_TRUSTED_PROXIES`. */
+  trusted: boolean
+  requestId: string
+  traceparent: string
+}
+
+/** The headers for the replica, flat, with the Host of the client. */
+export function headersForReplica(raw: readonly string[], asker: Asker): string[] {
+  const nominated = nominatedBy(raw)
+  const before = new Map<string, string>()
+  const headers: string[] = []
+  let host = ''
+  for (const [name, value] of pairs(raw)) {
+    const lower = name.toLowerCase()
+    if (lower === 'host') host = value
+    if (lower === 'te' && /(^|[\s,])trailers([\s,;]|$)/i.test(value)) headers.push('te', 'trailers')
+    if (hopByHop.has(lower)) continue
+    if (forwardedKept.has(lower) && asker.trusted)
+      before.set(lower, before.has(lower) ? `${before.get(lower)}, ${value}` : value)
+    if (isPlatformName(lower) || (nominated.has(lower) && !endToEnd.has(lower))) continue
+    headers.push(name, value)
+  }
+  const forwarded = `for=${quoted(asker.address)};host="${host}";proto=http`
+  const chain = (name: string, own: string) => (before.has(name) ? `${before.get(name)}, ${own}` : own)
+  headers.push(
+    'X-Forwarded-For',
+    chain('x-forwarded-for', asker.address),
+    'X-Forwarded-Proto',
+    before.get('x-forwarded-proto') ?? 'http',
+    'X-Forwarded-Host',
+    before.get('x-forwarded-host') ?? host,
+    'Forwarded',
+    chain('forwarded', forwarded),
+    'X-Request-Id',
+    asker.requestId,
+    'traceparent',
+    asker.traceparent,
+  )
+  return headers
+}
+
+/** The headers of an answer for the client, flat. */
+export function headersForClient(raw: readonly string[]): string[] {
+  const nominated = nominatedBy(raw)
+  const headers: string[] = []
+  for (const [name, value] of pairs(raw)) {
+    const lower = name.toLowerCase()
+    if (hopByHop.has(lower) || (nominated.has(lower) && !endToEnd.has(lower))) continue
+    headers.push(name, value)
+  }
+  return headers
+}
+
+/** The first value of a header in a flat list. */
+export function headerValue(raw: readonly string[], wanted: string): string | undefined {
+  for (const [name, value] of pairs(raw)) if (name.toLowerCase() === wanted) return value
+  return undefined
+}
+
+/** `X_Forwarded_For` counts as `X-Forwarded-For`: many an app cannot tell them apart. */
+function isPlatformName(lower: string): boolean {
+  const name = lower.replaceAll('_', '-')
+  if (name.startsWith('x-forwarded-') || name.startsWith('x-berth-') || platformNames.has(name)) return true
+  return name === 'x-request-id' || name === 'traceparent'
+}
+
+function nominatedBy(raw: readonly string[]): Set<string> {
+  const names = new Set<string>()
+  for (const [name, value] of pairs(raw))
+    if (name.toLowerCase() === 'connection')
+      for (const token of value.split(',')) names.add(token.trim().toLowerCase())
+  return names
+}
+
+function* pairs(raw: readonly string[]): Generator<[string, string]> {
+  for (let i = 0; i + 1 < raw.length; i += 2) yield [raw[i] ?? '', raw[i + 1] ?? '']
+}
+
+function quoted(address: string): string {
+  return address.includes(':') ? `"[${address}]"` : address
+}

@@ -1,0 +1,78 @@
+import type { IncomingMessage } from 'node:http'
+import type { ErrorCode } from '@berth/contracts'
+import { hostName } from './host-name.ts'
+
+export const maxUriBytes = 8 * 1024
+export const maxHeaders = 100
+
+/** A request that may be routed: `target` is in origin form and goes to the app byte for byte. */
+export type Accepted = { kind: 'accepted'; host: string; target: string; hasBody: boolean }
+/** A request of which the app sees nothing; its connection is closed. */
+export type Refused = { kind: 'refused'; code: ErrorCode; detail: string }
+
+type Message = Pick<IncomingMessage, 'method' | 'url' | 'httpVersion' | 'rawHeaders'>
+
+/**
+ * Refuses what two parsers might read in two ways (reliability: smuggling). Node's parser, in strict mode, has
+ * refused most of it before; this is about what it lets pass.
+ */
+export function checkRequest(message: Message): Accepted | Refused {
+  const { method = '', url = '', httpVersion, rawHeaders } = message
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') return refused('Only HTTP/1.1 and HTTP/1.0 are spoken.')
+  if (method === 'CONNECT' || method === 'TRACE')
+    return { kind: 'refused', code: 'method-not-allowed', detail: `${method} is not allowed.` }
+  if (url.length > maxUriBytes)
+    return { kind: 'refused', code: 'uri-too-long', detail: 'The request target is longer than 8 KiB.' }
+  if (rawHeaders.length / 2 > maxHeaders)
+    return { kind: 'refused', code: 'headers-too-large', detail: 'The request has more than 100 headers.' }
+
+  const hostHeader = onlyValue(rawHeaders, 'host')
+  const host = hostHeader === undefined ? undefined : hostName(hostHeader)
+  if (host === undefined) return refused('The request needs exactly one valid Host header.')
+  const framing = checkFraming(rawHeaders, httpVersion)
+  if (typeof framing === 'string') return refused(framing)
+  const target = originForm(url, host, method)
+  if (target === undefined) return refused('The request target is not acceptable.')
+  return { kind: 'accepted', host, target, hasBody: framing.hasBody }
+}
+
+function checkFraming(rawHeaders: readonly string[], httpVersion: string): string | { hasBody: boolean } {
+  const lengths = valuesOf(rawHeaders, 'content-length')
+  const codings = valuesOf(rawHeaders, 'transfer-encoding')
+  if (lengths.length + codings.length > 1) return 'The length of the body is given more than once.'
+  const [length] = lengths
+  const [coding] = codings
+  if (length !== undefined && !/^[0-9]{1,15}$/.test(length)) return 'Content-Length is not a number.'
+  if (coding !== undefined && httpVersion === '1.0') return 'HTTP/1.0 has no Transfer-Encoding.'
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked') return 'Transfer-Encoding must be chunked.'
+  return { hasBody: coding !== undefined || (length !== undefined && Number(length) > 0) }
+}
+
+/** Printable ASCII and raw bytes above it; no space, no control, no fragment. */
+const cleanTarget = /^\/[\x21-\x22\x24-\x7e\x80-\xff]*$/
+
+/** The target as the app gets it. An absolute form has to name the host that the Host header names. */
+function originForm(url: string, host: string, method: string): string | undefined {
+  if (url === '*' && method === 'OPTIONS') return url
+  if (cleanTarget.test(url)) return url
+  const absolute = /^http:\/\/([^/?#]*)(\/[^#]*)?$/i.exec(url)
+  if (!absolute?.[1] || hostName(absolute[1]) !== host) return undefined
+  const path = absolute[2] ?? '/'
+  return cleanTarget.test(path) ? path : undefined
+}
+
+function onlyValue(rawHeaders: readonly string[], name: string): string | undefined {
+  const values = valuesOf(rawHeaders, name)
+  return values.length === 1 ? values[0] : undefined
+}
+
+function valuesOf(rawHeaders: readonly string[], name: string): string[] {
+  const values: string[] = []
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2)
+    if (rawHeaders[i]?.toLowerCase() === name) values.push(rawHeaders[i + 1] ?? '')
+  return values
+}
+
+function refused(detail: string): Refused {
+  return { kind: 'refused', code: 'malformed-request', detail }
+}

@@ -1,0 +1,167 @@
+import { randomUUID } from 'node:crypto'
+import type { Server } from 'node:http'
+import type { Logger } from 'pino'
+import { createAdminServer } from './admin-server.ts'
+import type { RevisionAdmission } from './admission/revision.ts'
+import { Revisions } from './admission/revisions.ts'
+import { openLeaderChannel } from './channel/leader-channel.ts'
+import { openLeaderLink } from './channel/leader-link.ts'
+import { startReporting } from './channel/reporting.ts'
+import type { RouterConfig } from './config.ts'
+import { createEdgeServer, listenAt } from './edge-server.ts'
+import type { Exchange, ExchangeContext } from './exchange/exchange.ts'
+import { stopServing } from './graceful-stop.ts'
+import { createMetrics } from './metrics.ts'
+import { openRedisChannel } from './redis/redis-channel.ts'
+import { applyRoutes, snapshotOf, type RouteTable } from './routes/route-table.ts'
+import { createTableStore } from './routes/table-store.ts'
+import { openReplicaPool } from './upstream/replica-pool.ts'
+
+/** A router without any table waits this long for one before it accepts, and then answers 503. */
+const tableWaitMs = 5000
+
+export type Router = {
+  /** Ports of the edge, in the order of the places in the configuration. */
+  edgePorts: readonly number[]
+  adminPort: number
+  /** Finishes what is under way, says goodbye to the leader and closes everything. */
+  stop(): Promise<void>
+}
+
+/** Puts a router together and starts it. Resolves when it accepts requests. */
+export async function startRouter(config: RouterConfig, log: Logger): Promise<Router> {
+  const incarnation = randomUUID()
+  // One id per process: while one router replaces another, the leader has to wait for both.
+  const router = `${config.name}-${incarnation.slice(0, 8)}`
+  const store = createTableStore(config.tableFile, log)
+  const exchanges = new Set<Exchange>()
+  let table: RouteTable | undefined
+  let draining = false
+  let listening = false
+  let tableCame: () => void = () => undefined
+  const firstTable = new Promise<void>((resolve) => {
+    tableCame = resolve
+  })
+
+  const revisions: Revisions = new Revisions({
+    connect: openReplicaPool,
+    onQueued(revision) {
+      reporting.queued(revision)
+      if (revision.queued === 1 && revision.route.replicas.length === 0) countWake(revision)
+    },
+    onReplicaFailed(replica, cause) {
+      log.warn({ replica, cause }, 'replica taken out')
+      link.send({ kind: 'replica-failed', replica, cause })
+    },
+    onLingeringShrunk: () => link.acknowledge(),
+  })
+  const metrics = createMetrics({
+    inFlight: () => revisions.inFlight(),
+    queued: () => revisions.queued(),
+  })
+  const countWake = ({ route }: RevisionAdmission) => metrics.woke(route.project, route.service)
+
+  function serveFrom(next: RouteTable): void {
+    table = next
+    revisions.update(next)
+    tableCame()
+  }
+
+  const kept = await store.load()
+  const fromDisk = kept && applyRoutes(undefined, kept, config.installation)
+  if (fromDisk?.kind === 'applied') serveFrom(fromDisk.table)
+
+  const link = openLeaderLink({
+    router,
+    incarnation,
+    adminPort: config.adminPort,
+    openDirect: (events) =>
+      config.hubSocket === undefined
+        ? undefined
+        : openLeaderChannel({ ...events, socketPath: config.hubSocket, log }),
+    openRedis: (events) =>
+      config.redisUrl === undefined
+        ? undefined
+        : openRedisChannel({
+            ...events,
+            url: config.redisUrl,
+            installation: config.installation,
+            router,
+            incarnation,
+            log,
+          }),
+    version: () => table?.version,
+    onRoutes(frame) {
+      const result = applyRoutes(table, frame, config.installation)
+      if (result.kind !== 'applied') return result.kind
+      serveFrom(result.table)
+      store.keep(() => snapshotOf(table ?? result.table))
+      return 'applied'
+    },
+    lingering: () => revisions.lingering(),
+  })
+  const reporting = startReporting({
+    revisions,
+    version: () => table?.version,
+    send: (frame) => link.send(frame),
+  })
+
+  const context: ExchangeContext = {
+    table: () => table,
+    revisions,
+    trustedProxies: config.trustedProxies,
+    random: Math.random,
+    draining: () => draining,
+    onBegin: (exchange) => exchanges.add(exchange),
+    onEnd(exchange, line) {
+      exchanges.delete(exchange)
+      metrics.observe(line)
+      log.info(line, 'request ended')
+    },
+  }
+  const admin = createAdminServer({
+    notReady: () => (draining ? 'stopping' : listening ? undefined : 'no route table yet'),
+    metrics: metrics.text,
+    metricsType: metrics.contentType,
+  })
+  const adminPort = await listenAt(admin, config.admin)
+  await Promise.race([firstTable, after(tableWaitMs)])
+  const servers: Server[] = []
+  const edgePorts: number[] = []
+  for (const place of config.edge) {
+    const server = createEdgeServer(context)
+    const sharesPort = 'port' in place && place.port === 0 && edgePorts[0] !== undefined
+    try {
+      edgePorts.push(await listenAt(server, sharesPort ? { ...place, port: edgePorts[0] ?? 0 } : place))
+      servers.push(server)
+    } catch (error) {
+      // A machine without IPv6 has no ::1; the first place has to work.
+      if (servers.length === 0 || (error as NodeJS.ErrnoException).code !== 'EADDRNOTAVAIL') throw error
+    }
+  }
+  listening = true
+  log.info({ edgePorts, adminPort, router }, 'router accepts requests')
+
+  return {
+    edgePorts,
+    adminPort,
+    async stop() {
+      draining = true
+      admin.close()
+      log.info({ inFlight: exchanges.size }, 'router is stopping')
+      const brokenOff = await stopServing({ servers, exchanges, drainMs: config.drainMs })
+      reporting.close()
+      link.send({ kind: 'goodbye' })
+      await link.close()
+      await revisions.close()
+      await store.settled()
+      log.info({ brokenOff }, 'router stopped')
+    },
+  }
+}
+
+function after(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms).unref()
+  })
+}

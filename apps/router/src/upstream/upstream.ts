@@ -1,0 +1,41 @@
+import type { Duplex, Readable } from 'node:stream'
+
+/** One request to a replica. `headers` is a flat list of names and values without any hop-by-hop header. */
+export type UpstreamRequest = {
+  method: string
+  path: string
+  headers: readonly string[]
+  body: Readable | null
+  /** Asks to switch to WebSocket. */
+  upgrade: boolean
+}
+
+/**
+ * Why a replica gave no (whole) answer. `written` is false when no byte of the request can have reached it.
+ * connect: no connection. died: the connection ended or broke. protocol: what came is not HTTP.
+ */
+export type UpstreamFailure = { kind: 'connect' | 'died' | 'protocol'; written: boolean; message: string }
+
+/** What becomes of a request. Nothing more is called after `end`, `upgraded`, `failed` or an abort by the caller. */
+export type UpstreamListener = {
+  head(status: number, statusText: string, headers: string[]): void
+  /** Returns false to be asked for no more until `resume` is called. */
+  data(chunk: Buffer): boolean
+  end(): void
+  upgraded(headers: string[], socket: Duplex): void
+  failed(failure: UpstreamFailure): void
+}
+
+export type UpstreamCall = {
+  /** Goes on after `data` returned false. */
+  resume(): void
+  /** Closes the connection of this request; the listener hears nothing more. */
+  abort(): void
+}
+
+/** The connections to one replica. */
+export type Upstream = {
+  send(request: UpstreamRequest, listener: UpstreamListener): UpstreamCall
+  /** Resolves when every socket to the replica is closed. Requests that are under way are broken off. */
+  close(): Promise<void>
+}
