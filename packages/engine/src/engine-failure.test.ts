@@ -39,6 +39,12 @@ describe('a broken connection', () => {
 
   test.each([
     ['that was never made changed nothing', refused, true, 'refused'],
+    [
+      'for a certificate changed nothing',
+      Object.assign(new Error('no'), { code: 'SELF_SIGNED_CERT_IN_CHAIN' }),
+      true,
+      'refused',
+    ],
     ['leaves a mutation unknown', reset, true, 'unknown'],
     ['of a question changed nothing', reset, false, 'refused'],
   ] as const)('%s', (_, error, mutates, outcome) => {

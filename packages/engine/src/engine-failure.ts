@@ -28,7 +28,14 @@ export function connectionFailure(call: Call, error: unknown, deadline: Deadline
   const { code, syscall, message } = error as NodeJS.ErrnoException
   if (code === 'EACCES')
     return new EngineError('EngineUnreachable', `${call.what}: no permission on the engine's socket`)
-  const reached = !(syscall === 'connect' || syscall === 'getaddrinfo' || neverConnected.has(code ?? ''))
+  // A certificate that is not accepted ends the connection before the request is sent.
+  const untrusted = /CERT|^ERR_TLS|^UNABLE_TO/.test(code ?? '')
+  const reached = !(
+    untrusted ||
+    syscall === 'connect' ||
+    syscall === 'getaddrinfo' ||
+    neverConnected.has(code ?? '')
+  )
   return new EngineError('EngineUnreachable', `${call.what}: ${code ?? message}`, {
     outcome: reached ? outcome : 'refused',
   })

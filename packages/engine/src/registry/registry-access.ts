@@ -22,6 +22,20 @@ export function registryOrigin(registry: string): URL {
   return new URL(`${isLoopback(hostname) ? 'http' : 'https'}://${registry}`)
 }
 
+/**
+ * The one name of a registry: on the platform's own machine `localhost:5050` and `127.0.0.1:5050` are the same
+ * registry, and people push to either.
+ */
+export function canonicalRegistry(access: RegistryAccess, registry: string): string {
+  const { platformRegistry } = access
+  if (platformRegistry === undefined) return registry
+  const [own, asked] = [new URL(`http://${platformRegistry}`), new URL(`http://${registry}`)]
+  const same =
+    own.host === asked.host ||
+    (own.port === asked.port && isLoopback(own.hostname) && asked.hostname === 'localhost')
+  return same ? platformRegistry : registry
+}
+
 /** Whether the operator has opened this host, so that its address does not matter. */
 export function isOpened(access: RegistryAccess, url: URL): boolean {
   const port = url.port === '' ? (url.protocol === 'https:' ? '443' : '80') : url.port

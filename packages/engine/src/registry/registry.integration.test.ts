@@ -62,6 +62,13 @@ describe('resolving', () => {
     })
   })
 
+  test('a name of the platform registry by localhost gives its one name', async () => {
+    await start()
+    registry.addImage({ repository: 'hello', tag: '1' })
+    const reference = parseReference(`${registry.address.replace('127.0.0.1', 'localhost')}/hello:1`)
+    expect((await resolveDigest(reference, access())).registry).toBe(registry.address)
+  })
+
   test('works with a registry that names no digest', async () => {
     await start({ namesDigest: false })
     const digest = registry.addImage({ repository: 'hello', tag: 'latest' })
@@ -97,7 +104,11 @@ describe('resolving', () => {
 
   test('what was never pushed is terminal', async () => {
     await start()
-    expect(await failureOf(resolveAt('hello:1'))).toMatchObject({ code: 'ImageNotFound', retryable: false })
+    expect(await failureOf(resolveAt('hello:1'))).toMatchObject({
+      code: 'ImageNotFound',
+      retryable: false,
+      message: expect.stringContaining(`docker push ${registry.address}/hello:1`),
+    })
   })
 
   test('a manifest whose bytes are not those of its digest is refused', async () => {

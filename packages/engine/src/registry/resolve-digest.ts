@@ -1,7 +1,7 @@
-import { EngineError } from '../engine-error.ts'
-import type { ImageReference } from './image-reference.ts'
+import { EngineError, isEngineError } from '../engine-error.ts'
+import { formatReference, type ImageReference } from './image-reference.ts'
 import { type ImageConfig, type ImageManifest, parseImageConfig, parseManifest } from './manifest.ts'
-import type { RegistryAccess } from './registry-access.ts'
+import { canonicalRegistry, type RegistryAccess } from './registry-access.ts'
 import { Repository } from './repository.ts'
 
 const maxConfigBytes = 8 * 1024 * 1024
@@ -24,12 +24,13 @@ export async function resolveDigest(
   access: RegistryAccess,
   signal?: AbortSignal,
 ): Promise<ResolvedImage> {
-  const { registry, repository, tag = 'latest' } = reference
+  const { repository, tag = 'latest' } = reference
+  const registry = canonicalRegistry(access, reference.registry)
   const asked = reference.digest
   if (asked?.startsWith('sha512:'))
     throw new EngineError('ImageNotFound', 'digests of sha512 are not supported')
   const source = new Repository(access, registry, repository, signal)
-  const digest = asked ?? (await source.digestOf(tag))
+  const digest = asked ?? (await digestOf(source, tag, access, { ...reference, registry }))
   const manifest = parseManifest((await source.manifest(digest)).bytes)
   const architectures =
     manifest.kind === 'index'
@@ -38,6 +39,22 @@ export async function resolveDigest(
   if (architectures.length === 0)
     throw new EngineError('ArchitectureMismatch', 'the image has no part for Linux')
   return { registry, repository, digest, architectures }
+}
+
+/** Whoever built an image and forgot to push it to the platform's registry is told the command. */
+async function digestOf(
+  source: Repository,
+  tag: string,
+  access: RegistryAccess,
+  reference: ImageReference,
+): Promise<string> {
+  try {
+    return await source.digestOf(tag)
+  } catch (error) {
+    if (!isEngineError(error, 'ImageNotFound') || reference.registry !== access.platformRegistry) throw error
+    const command = `docker push ${formatReference(reference)}`
+    throw new EngineError('ImageNotFound', `${error.message}; push it first: ${command}`)
+  }
 }
 
 /** The configuration of the part of an image that is for `architecture`, and the bytes of its layers together. */
