@@ -1,4 +1,4 @@
-import { and, desc, eq, inArray, isNotNull, lt, notInArray } from 'drizzle-orm'
+import { and, desc, eq, inArray, isNotNull, lt } from 'drizzle-orm'
 import type { Executor } from '../connection.ts'
 import { revisions } from '../schema.ts'
 
@@ -65,21 +65,18 @@ export async function existingRevisions(
   return new Set(rows.map(({ name }) => name))
 }
 
-/** The newest revision that was ready once, apart from `except`. */
+/** The newest revision with a number below `before` that was ready once. */
 export async function newestReadyRevision(
   db: Executor,
   serviceUid: string,
-  except: readonly string[],
+  before: number,
 ): Promise<RevisionRow | undefined> {
+  if (!Number.isSafeInteger(before)) return undefined
   const rows = await db
     .select(columns)
     .from(revisions)
     .where(
-      and(
-        eq(revisions.serviceUid, serviceUid),
-        isNotNull(revisions.readyAt),
-        except.length === 0 ? undefined : notInArray(revisions.name, [...except]),
-      ),
+      and(eq(revisions.serviceUid, serviceUid), isNotNull(revisions.readyAt), lt(revisions.number, before)),
     )
     .orderBy(desc(revisions.number))
     .limit(1)

@@ -81,8 +81,12 @@ export async function ensureToken(db: Executor, token: NewToken): Promise<boolea
   return rows.length === 1
 }
 
-/** Tokens of a project that are not revoked, by id. */
-export async function listTokens(db: Executor, projectUid: string, page: Page): Promise<TokenRow[]> {
+/** Tokens of a project that are not revoked, by id; those of the platform only when asked for. */
+export async function listTokens(
+  db: Executor,
+  projectUid: string,
+  page: Page & { withPlatform: boolean },
+): Promise<TokenRow[]> {
   return await db
     .select(columns)
     .from(tokens)
@@ -91,6 +95,7 @@ export async function listTokens(db: Executor, projectUid: string, page: Page): 
       and(
         eq(tokens.projectUid, projectUid),
         isNull(tokens.revokedAt),
+        page.withPlatform ? undefined : eq(tokens.scope, 'project'),
         page.after === undefined ? undefined : gt(tokens.id, page.after),
       ),
     )

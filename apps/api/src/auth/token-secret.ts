@@ -1,0 +1,13 @@
+import { createHash, randomBytes } from 'node:crypto'
+
+const secretBytes = 32
+
+/** A new token: 256 random bits. */
+export function newTokenSecret(): string {
+  return `berth_${randomBytes(secretBytes).toString('base64url')}`
+}
+
+/** What is stored and looked up: SHA-256 in hex. A token is random, so it needs no salt and no slow hash. */
+export function tokenHash(secret: string): string {
+  return createHash('sha256').update(secret, 'utf8').digest('hex')
+}

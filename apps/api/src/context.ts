@@ -1,0 +1,11 @@
+import type { Keyring } from '@berth/db'
+
+/** What operations need to know about their platform. */
+export type ApiContext = {
+  keyring: Keyring
+  /** `localhost`, or what `BERTH_DOMAIN` says: services are hosts below it. */
+  domain: string
+  edgePort: number
+  /** Unix socket of the worker, for logs. */
+  controlSocket: string
+}

@@ -1,0 +1,46 @@
+import { ApiError } from '../api-error.ts'
+import { parseStrictJson } from './strict-json.ts'
+
+export const maxBodyBytes = 1024 * 1024
+
+const jsonTypes = new Set(['application/json', 'application/merge-patch+json'])
+
+/**
+ * Reads a JSON body of at most 1 MiB; undefined when there is none. Throws `ApiError` body-too-large (the
+ * connection is closed, since the rest stays unread), unsupported-media-type or malformed-json.
+ */
+export async function readJsonBody(request: Request): Promise<unknown> {
+  const bytes = await readBytes(request)
+  if (bytes.length === 0) return undefined
+  const type = (request.headers.get('content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
+  if (type !== '' && !jsonTypes.has(type))
+    throw new ApiError('unsupported-media-type', 'Send the body as Content-Type: application/json.')
+  return parseStrictJson(decodeUtf8(bytes))
+}
+
+async function readBytes(request: Request): Promise<Buffer> {
+  if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) throw tooLarge()
+  if (request.body === null) return Buffer.alloc(0)
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of request.body) {
+    length += chunk.byteLength
+    if (length > maxBodyBytes) throw tooLarge()
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+function decodeUtf8(bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    throw new ApiError('malformed-json', 'The body is not valid UTF-8.')
+  }
+}
+
+function tooLarge(): ApiError {
+  return new ApiError('body-too-large', `The body may have at most ${maxBodyBytes} bytes.`, {
+    headers: { connection: 'close' },
+  })
+}

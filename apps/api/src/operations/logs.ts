@@ -1,0 +1,63 @@
+import type { LogLine, LogQuery } from '@berth/contracts'
+import { desired, type Database } from '@berth/db'
+import { ApiError, notFound } from '../api-error.ts'
+import type { ApiContext } from '../context.ts'
+import { readReplicaLogs, requireWorker } from '../worker-client/replica-logs.ts'
+import { lastLines, mergeAsTheyCome, mergeByTime } from './merge-lines.ts'
+
+const maxReplicas = 500
+
+/**
+ * The output of a service's replicas, or of one of them. Throws `ApiError` not-found, invalid-query or
+ * worker-unavailable before the first line.
+ */
+export async function openServiceLogs(
+  context: ApiContext,
+  db: Database,
+  projectUid: string,
+  service: string,
+  query: LogQuery,
+): Promise<(signal: AbortSignal) => AsyncGenerator<LogLine>> {
+  const picture = await desired.findService(db, projectUid, service)
+  if (picture === undefined) throw notFound('service', service)
+  const rows = await desired.listServiceReplicas(db, picture.service.uid, { limit: maxReplicas })
+  const ids = rows.map(({ replica }) => replica.id)
+  const wanted = query.replica === undefined ? ids : ids.filter((id) => id === query.replica)
+  if (query.replica !== undefined && wanted.length === 0) throw notFound('replica', query.replica)
+  const asked = {
+    follow: query.follow === true,
+    previous: query.previous === true,
+    ...(query.since === undefined ? {} : { sinceMs: parseSince(query.since, Date.now()) }),
+    ...(query.tail === undefined ? {} : { tail: query.tail }),
+  }
+  if (wanted.length > 0) await requireWorker(context.controlSocket)
+  return (signal) => {
+    const sources = wanted.map((id) => replicaLines(context.controlSocket, id, asked, signal))
+    if (asked.follow) return mergeAsTheyCome(sources)
+    const merged = mergeByTime(sources)
+    return query.tail === undefined ? merged : lastLines(merged, query.tail)
+  }
+}
+
+async function* replicaLines(
+  socketPath: string,
+  replica: string,
+  query: Parameters<typeof readReplicaLogs>[2],
+  signal: AbortSignal,
+): AsyncGenerator<LogLine> {
+  for await (const line of readReplicaLogs(socketPath, replica, query, signal)) yield { ...line, replica }
+}
+
+const units: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** Milliseconds since 1970 for "15m" ago or an RFC 3339 time. Throws `ApiError` invalid-query. */
+export function parseSince(text: string, now: number): number {
+  const ago = /^([0-9]{1,9})([smhd])$/.exec(text)
+  const unit = units[ago?.[2] ?? '']
+  if (ago !== null && unit !== undefined) return Math.max(now - Number(ago[1]) * unit, 0)
+  const at = /^\d{4}-\d\d-\d\dT/.test(text) ? Date.parse(text) : Number.NaN
+  if (Number.isFinite(at)) return Math.max(at, 0)
+  throw new ApiError('invalid-query', 'since: must be an RFC 3339 time or an age such as 30s, 15m, 2h, 1d.', {
+    errors: [{ path: 'since', message: 'must be an RFC 3339 time or an age such as 30s, 15m, 2h, 1d' }],
+  })
+}

@@ -1,0 +1,92 @@
+import {
+  listOf,
+  logLine,
+  logQuery,
+  pageQuery,
+  replicaView as replicaSchema,
+  revisionView as revisionSchema,
+} from '@berth/contracts'
+import { desired, type Database } from '@berth/db'
+import { notFound } from '../api-error.ts'
+import type { ApiContext } from '../context.ts'
+import { listBody, numberedPageOf, pageOf } from '../http/cursor.ts'
+import { eventStream, textStream } from '../http/event-stream.ts'
+import { openServiceLogs } from '../operations/logs.ts'
+import { replicaView, revisionView } from '../operations/revision-views.ts'
+import { readRoute, type Route } from './route.ts'
+
+/** What there is of a service: its revisions, its replicas and what they print. */
+export function revisionRoutes(context: ApiContext): Route[] {
+  return [
+    readRoute({
+      path: '/services/{service}/revisions',
+      access: 'project',
+      summary: 'List revisions, newest first',
+      tag: 'Revisions',
+      query: pageQuery,
+      answers: { 200: { description: 'A page of revisions', schema: listOf(revisionSchema) } },
+      async handle({ db, project, param, query }) {
+        const service = await serviceOf(db, project.uid, param('service'))
+        const page = numberedPageOf(query)
+        const rows = await desired.listServiceRevisions(db, service.uid, page)
+        const view = (row: desired.RevisionRow) => revisionView(service.name, row)
+        return { status: 200, body: listBody(rows, page, ({ number }) => number, view) }
+      },
+    }),
+    readRoute({
+      path: '/services/{service}/revisions/{revision}',
+      access: 'project',
+      summary: 'Read a revision',
+      tag: 'Revisions',
+      answers: { 200: { description: 'The revision', schema: revisionSchema } },
+      async handle({ db, project, param }) {
+        const service = await serviceOf(db, project.uid, param('service'))
+        const row = await desired.findServiceRevision(db, service.uid, param('revision'))
+        if (row === undefined) throw notFound('revision', param('revision'))
+        const headers = { etag: `"${row.uid}:1"` }
+        return { status: 200, headers, body: revisionView(service.name, row) }
+      },
+    }),
+    readRoute({
+      path: '/services/{service}/replicas',
+      access: 'project',
+      summary: 'List replicas, failed ones included until they are collected',
+      tag: 'Replicas',
+      query: pageQuery,
+      answers: { 200: { description: 'A page of replicas', schema: listOf(replicaSchema) } },
+      async handle({ db, project, param, query }) {
+        const service = await serviceOf(db, project.uid, param('service'))
+        const page = pageOf(query)
+        const rows = await desired.listServiceReplicas(db, service.uid, page)
+        const view = (row: desired.ReplicaPicture) => replicaView(service.name, row)
+        return { status: 200, body: listBody(rows, page, ({ replica }) => replica.id, view) }
+      },
+    }),
+    readRoute({
+      path: '/services/{service}/logs',
+      access: 'project',
+      summary: 'Read what replicas print: plain text, or server-sent events where the client accepts them',
+      tag: 'Replicas',
+      query: logQuery,
+      answers: {
+        200: { description: 'Lines; an event `log` each', schema: logLine, contentType: 'text/event-stream' },
+      },
+      async handle({ db, project, param, query, header }) {
+        const open = await openServiceLogs(context, db, project.uid, param('service'), query)
+        if ((header('accept') ?? '').includes('text/event-stream'))
+          return eventStream(async function* (signal) {
+            for await (const line of open(signal)) yield { event: 'log', data: JSON.stringify(line) }
+          })
+        return textStream(async function* (signal) {
+          for await (const { line } of open(signal)) yield `${line}\n`
+        })
+      },
+    }),
+  ]
+}
+
+export async function serviceOf(db: Database, projectUid: string, name: string): Promise<desired.ServiceRow> {
+  const picture = await desired.findService(db, projectUid, name)
+  if (picture === undefined) throw notFound('service', name)
+  return picture.service
+}

@@ -1,0 +1,97 @@
+import type { ReconcileReason } from '@berth/contracts'
+import type { Database, Transaction } from '@berth/db'
+import type { z } from 'zod'
+import type { Caller } from '../auth/caller.ts'
+
+/*
+ * A route is data: the dispatcher checks the token, the project, the query and the body, opens the transaction
+ * and maps the answer; OpenAPI and the authorisation tests are made from the same table.
+ */
+
+export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete'
+
+/**
+ * project   the short form `/services` means the token's own project, `/projects/{project}/services` any that it covers
+ * platform  needs a platform token; has no project in its path
+ */
+export type Access = 'project' | 'platform'
+
+/** Who must look at a service once the transaction has committed. */
+export type Wake = { service: string; reason: ReconcileReason }
+
+export type Answer = {
+  status: number
+  headers?: Record<string, string>
+  body?: unknown
+  wake?: Wake
+}
+
+type RequestHead = {
+  caller: Caller
+  /** The project in the path, else the token's own. */
+  project: { uid: string; name: string }
+  /** In front of paths of this request's resources: empty, or `/projects/<name>`. */
+  prefix: string
+  /** A parameter of the path; throws when the route has none of this name. */
+  param: (name: string) => string
+  header: (name: string) => string | undefined
+  requestId: string
+}
+
+export type ReadRequest<Query> = RequestHead & { query: Query; db: Database }
+export type WriteRequest<Body> = RequestHead & { body: Body; tx: Transaction; ifMatch: string | undefined }
+
+export type Documented = {
+  summary: string
+  tag: string
+  /** By status; problems are added for all routes. */
+  answers: Record<number, { description: string; schema?: z.ZodType; contentType?: string }>
+}
+
+export type ReadRoute = Documented & {
+  kind: 'read'
+  method: 'get'
+  path: string
+  access: Access
+  query?: z.ZodObject
+  handle(request: ReadRequest<unknown>): Promise<Answer | Response>
+}
+
+export type WriteRoute = Documented & {
+  kind: 'write'
+  method: Exclude<Method, 'get'>
+  path: string
+  access: Access
+  /** Checked by the dispatcher. An absent body counts as `{}`. */
+  body?: z.ZodType
+  /** Shown in the documentation where the operation checks the body itself. */
+  documentedBody?: z.ZodType
+  /** Runs in one transaction together with the idempotency key; may run again after a conflict. */
+  handle(request: WriteRequest<unknown>): Promise<Answer>
+}
+
+export type Route = ReadRoute | WriteRoute
+
+export function readRoute<Schema extends z.ZodObject>(
+  route: Documented & {
+    path: string
+    access: Access
+    query?: Schema
+    handle(request: ReadRequest<z.output<Schema>>): Promise<Answer | Response>
+  },
+): ReadRoute {
+  return { ...route, kind: 'read', method: 'get' }
+}
+
+export function writeRoute<Schema extends z.ZodType>(
+  route: Documented & {
+    method: WriteRoute['method']
+    path: string
+    access: Access
+    body?: Schema
+    documentedBody?: z.ZodType
+    handle(request: WriteRequest<z.output<Schema>>): Promise<Answer>
+  },
+): WriteRoute {
+  return { ...route, kind: 'write' }
+}

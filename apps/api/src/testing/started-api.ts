@@ -1,0 +1,75 @@
+import { Keyring, openDatabase, type Database } from '@berth/db'
+import { createTestDatabase, type TestDatabase } from '@berth/db/testing'
+import { serve } from '@hono/node-server'
+import { randomBytes } from 'node:crypto'
+import type { AddressInfo } from 'node:net'
+import { pino } from 'pino'
+import { createApi } from '../app.ts'
+import { ensureFirstToken } from '../auth/first-token.ts'
+import type { ApiContext } from '../context.ts'
+import type { Wake } from '../routes/route.ts'
+import { callHttp, type Called, type CallOptions } from './call.ts'
+
+export type StartedApi = {
+  port: number
+  context: ApiContext
+  database: TestDatabase
+  db: Database
+  /** The first platform token. */
+  token: string
+  /** What was sent to the queue. */
+  wakes: Wake[]
+  /** With the platform token unless `options` names another. */
+  call: (method: string, path: string, options?: CallOptions) => Promise<Called>
+  anonymous: (method: string, path: string, options?: CallOptions) => Promise<Called>
+  stop: () => Promise<void>
+}
+
+/** The API on a port of its own, over a database of its own. */
+export async function startApi(
+  postgresUrl: string,
+  settings: { controlSocket?: string } = {},
+): Promise<StartedApi> {
+  const database = await createTestDatabase(postgresUrl)
+  const { db } = database
+  const probe = openDatabase(database.url, { applicationName: 'berth-api-probe', maxConnections: 1 })
+  const token = `berth_${randomBytes(32).toString('base64url')}`
+  await ensureFirstToken(db, token)
+  const wakes: Wake[] = []
+  const context: ApiContext = {
+    keyring: new Keyring(randomBytes(32)),
+    domain: 'localhost',
+    edgePort: 8080,
+    controlSocket: settings.controlSocket ?? '/nowhere/control.sock',
+  }
+  const app = createApi({
+    context,
+    db,
+    probe,
+    hints: { send: (service, reason) => void wakes.push({ service, reason }) },
+    log: pino({ level: 'silent' }),
+    started: () => true,
+  })
+  const server = await new Promise<ReturnType<typeof serve>>((resolve) => {
+    const opened = serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }, () => resolve(opened))
+  })
+  const { port } = server.address() as AddressInfo
+  return {
+    port,
+    context,
+    database,
+    db,
+    token,
+    wakes,
+    call: (method, path, options = {}) => callHttp(port, method, path, { token, ...options }),
+    anonymous: (method, path, options = {}) => callHttp(port, method, path, options),
+    async stop() {
+      await new Promise<void>((resolve) => {
+        server.close(() => resolve())
+        if ('closeAllConnections' in server) server.closeAllConnections()
+      })
+      await probe.close()
+      await database.drop()
+    },
+  }
+}
