@@ -1,0 +1,233 @@
+import { once } from 'node:events'
+import type { RequestListener } from 'node:http'
+import { connect } from 'node:net'
+import { afterEach, describe, expect, test } from 'vitest'
+import { WebSocket, WebSocketServer } from 'ws'
+import type { RevisionRoute } from '@berth/contracts'
+import { ask, eventually, sendRaw, startApp, startEdge, type App, type Edge } from './testing/edge.ts'
+import { aHost, aReplica, aRevision } from './testing/routes.ts'
+
+let edge: Edge | undefined
+const apps: App[] = []
+
+afterEach(async () => {
+  await edge?.close()
+  edge = undefined
+  await Promise.all(apps.splice(0).map((app) => app.close()))
+})
+
+async function app(listener: RequestListener): Promise<App> {
+  const started = await startApp(listener)
+  apps.push(started)
+  return started
+}
+
+/** A router whose only service is answered by `listener`. */
+async function serving(listener: RequestListener, changes: Partial<RevisionRoute> = {}): Promise<Edge> {
+  const { port } = await app(listener)
+  edge = await startEdge({ revisions: [aRevision({ replicas: [aReplica('r1', port)], ...changes })] })
+  return edge
+}
+
+describe('a request reaches the app of its host', () => {
+  test('method, path, body and status go through as they are', async () => {
+    const { port } = await serving((request, response) => {
+      const chunks: Buffer[] = []
+      request.on('data', (chunk: Buffer) => chunks.push(chunk))
+      request.on('end', () => {
+        response.writeHead(201, 'Made', { 'x-app': 'yes', 'set-cookie': ['a=1', 'b=2'] })
+        response.end(`${request.method} ${request.url} ${Buffer.concat(chunks).toString()}`)
+      })
+    })
+    const answer = await ask({ port, method: 'POST', path: '/a//b/../c?x=%00&y', body: 'hello' })
+    expect(answer).toMatchObject({ status: 201, body: 'POST /a//b/../c?x=%00&y hello' })
+    expect(answer.headers['set-cookie']).toEqual(['a=1', 'b=2'])
+  })
+
+  test('the platform says who asked, whatever the client claims', async () => {
+    const { port } = await serving((request, response) => response.end(JSON.stringify(request.headers)))
+    const { body } = await ask({
+      port,
+      host: 'Hello.Localhost.:8080',
+      headers: {
+        'x-forwarded-for': '1.2.3.4',
+        'x-forwarded-host': 'evil',
+        forwarded: 'for=1.2.3.4',
+        x_forwarded_proto: 'https',
+        connection: 'close, x-forwarded-for, x-hop',
+        'x-hop': 'gone',
+        te: 'gzip',
+      },
+    })
+    const seen = JSON.parse(body) as Record<string, string>
+    expect(seen).toMatchObject({
+      host: 'Hello.Localhost.:8080',
+      'x-forwarded-for': '127.0.0.1',
+      'x-forwarded-proto': 'http',
+      'x-forwarded-host': 'Hello.Localhost.:8080',
+      forwarded: 'for=127.0.0.1;host="Hello.Localhost.:8080";proto=http',
+    })
+    expect(seen['traceparent']).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/)
+    expect(seen['x-request-id']).toMatch(/^[0-9a-f]{24}$/)
+    expect(Object.keys(seen)).not.toEqual(expect.arrayContaining(['x-hop']))
+    expect(seen['te'] ?? seen['x_forwarded_proto']).toBeUndefined()
+  })
+
+  test('a large upload and download stream through unchanged', async () => {
+    const { port } = await serving((request, response) => {
+      response.writeHead(200)
+      request.pipe(response)
+    })
+    const body = Buffer.alloc(8 * 1024 * 1024, 'berth-')
+    const answer = await ask({ port, method: 'POST', body, headers: { 'content-length': body.length } })
+    expect(answer.body === body.toString()).toBe(true)
+    const chunked = await ask({ port, method: 'PUT', body, headers: { 'transfer-encoding': 'chunked' } })
+    expect(chunked.body === body.toString()).toBe(true)
+  })
+
+  test('an event arrives while the answer is still open', async () => {
+    const { port } = await serving((_request, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.flushHeaders()
+      setImmediate(() => response.write('data: one\n\n'))
+    })
+    const socket = connect(port, '127.0.0.1')
+    socket.write('GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n')
+    let received = ''
+    socket.on('data', (chunk) => {
+      received += chunk.toString()
+    })
+    await eventually(() => received.includes('data: one'))
+    socket.destroy()
+  })
+
+  test('an unknown host is 404 problem+json, also through a wildcard that is not there', async () => {
+    const { port } = await serving((_request, response) => response.end())
+    for (const host of ['nobody.localhost', 'a.hello.localhost', 'hello.localhost.evil', '127.0.0.1:80']) {
+      const answer = await ask({ port, host })
+      expect(answer.status).toBe(404)
+      expect(answer.headers['content-type']).toBe('application/problem+json')
+      expect(JSON.parse(answer.body)).toMatchObject({ code: 'unknown-host', status: 404 })
+    }
+  })
+
+  test('100 Continue is sent when a replica wants the body', async () => {
+    const { port } = await serving((request, response) => {
+      request.resume()
+      request.on('end', () => response.end('got it'))
+    })
+    const socket = connect(port, '127.0.0.1')
+    socket.write(
+      'POST / HTTP/1.1\r\nHost: hello.localhost\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n',
+    )
+    let received = ''
+    socket.on('data', (chunk) => {
+      received += chunk.toString()
+    })
+    await eventually(() => received.startsWith('HTTP/1.1 100 Continue'))
+    socket.write('ab')
+    await once(socket, 'close')
+    expect(received).toContain('got it')
+  })
+
+  test('a WebSocket echoes both ways and counts as in flight', async () => {
+    const sockets = new WebSocketServer({ noServer: true })
+    const running = await serving((_request, response) => response.writeHead(404).end())
+    apps[0]?.server.on('upgrade', (request, socket, head) =>
+      sockets.handleUpgrade(request, socket, head, (peer) => peer.on('message', (data) => peer.send(data))),
+    )
+    const client = new WebSocket(`ws://127.0.0.1:${running.port}/chat`, {
+      headers: { host: 'hello.localhost' },
+    })
+    await once(client, 'open')
+    client.send('ahoy')
+    const [data] = (await once(client, 'message')) as [Buffer]
+    expect(data.toString()).toBe('ahoy')
+    const busy = await eventually(() =>
+      running.leader.last('report')?.revisions.find((revision) => revision.inFlight === 1),
+    )
+    expect(busy.replicas).toMatchObject([{ id: 'r1', inFlight: 1, idleMs: 0 }])
+    client.close()
+    await eventually(() => running.leader.last('report')?.revisions.every(({ inFlight }) => inFlight === 0))
+  })
+
+  test('an upgrade that the app refuses stays HTTP', async () => {
+    const { port } = await serving((_request, response) => response.end())
+    apps[0]?.server.on('upgrade', (_request, socket) =>
+      socket.end('HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno'),
+    )
+    const answer = await sendRaw(
+      port,
+      'GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+    )
+    expect(answer).toMatch(/^HTTP\/1.1 426 Upgrade Required\r\n[^]*no$/)
+  })
+})
+
+describe('when a replica fails', () => {
+  test('a connection that is refused is tried elsewhere, whatever the method, and reported', async () => {
+    const good = await app((request, response) => {
+      request.resume()
+      response.end('elsewhere')
+    })
+    const bad = await startApp(() => undefined)
+    await bad.close()
+    edge = await startEdge({
+      revisions: [aRevision({ replicas: [aReplica('bad', bad.port), aReplica('good', good.port)] })],
+    })
+    const answer = await ask({ port: edge.port, method: 'POST', body: 'x' })
+    expect(answer).toMatchObject({ status: 200, body: 'elsewhere' })
+    await eventually(() => edge?.leader.last('replica-failed')?.replica === 'bad')
+  })
+
+  test('an idempotent request is tried once more when the connection dies, another one is 502', async () => {
+    const asked: string[] = []
+    const { port } = await serving((request) => {
+      asked.push(String(request.method))
+      request.socket.destroy()
+    })
+    expect((await ask({ port, method: 'POST', body: 'x' })).status).toBe(502)
+    expect((await ask({ port, method: 'PUT', body: 'x' })).status).toBe(502)
+    expect(asked).toEqual(['POST', 'PUT', 'PUT'])
+  })
+
+  test('an answer that breaks off in its middle never ends cleanly', async () => {
+    const { port } = await serving((_request, response) => {
+      response.write('half of it')
+      setImmediate(() => response.socket?.destroy())
+    })
+    await expect(ask({ port })).rejects.toThrow(/aborted|reset/i)
+  })
+
+  test('an app that is too slow is 504', async () => {
+    const { port } = await serving(() => undefined, { timeoutMs: 300 })
+    const answer = await ask({ port })
+    expect(answer.status).toBe(504)
+    expect(JSON.parse(answer.body)).toMatchObject({ code: 'request-timeout' })
+  })
+})
+
+describe('traffic is split by weight', () => {
+  test('a revision of 0 percent gets nothing, the others their share', async () => {
+    const counts = new Map<string, number>()
+    const revision = async (name: string) => {
+      const { port } = await app((_request, response) => {
+        counts.set(name, (counts.get(name) ?? 0) + 1)
+        response.end()
+      })
+      return aRevision({ uid: name, replicas: [aReplica(`r-${name}`, port)] })
+    }
+    const revisions = [await revision('a'), await revision('b'), await revision('c')]
+    const targets = [
+      { revision: 'a', percent: 50 },
+      { revision: 'b', percent: 50 },
+      { revision: 'c', percent: 0 },
+    ]
+    edge = await startEdge({ hosts: [aHost({ targets })], revisions })
+    for (let i = 0; i < 60; i += 1) await ask({ port: edge.port })
+    expect(counts.get('c')).toBeUndefined()
+    expect((counts.get('a') ?? 0) + (counts.get('b') ?? 0)).toBe(60)
+    // Fewer than 5 of 60 at an even split happens less than once in 10^12 runs.
+    expect(Math.min(counts.get('a') ?? 0, counts.get('b') ?? 0)).toBeGreaterThanOrEqual(5)
+  })
+})
