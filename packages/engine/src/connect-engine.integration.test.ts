@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { connectEngine } from './connect-engine.ts'
 import type { AppSpec, ContainerRuntime, SandboxSpec } from './container-runtime.ts'
@@ -249,6 +250,12 @@ describe('a replica', () => {
     }
   })
 
+  test('is not found by a part of its id', async () => {
+    const { appId } = await startedReplica()
+    expect(await runtime.inspect(appId.slice(0, 12))).toBeNull()
+    expect((await runtime.inspect('berth-test-rep-1-app'))?.id).toBe(appId)
+  })
+
   test('is listed by installation only', async () => {
     const { sandboxId, appId } = await startedReplica()
     const listed = await runtime.list({ installation: 'test' })
@@ -297,6 +304,12 @@ describe('a network', () => {
     await runtime.removeNetwork('berth-test', heldFence)
     await runtime.removeNetwork('berth-test', heldFence)
     expect(await runtime.listNetworks('test')).toEqual([])
+  })
+
+  test('is not taken for one whose name begins the same', async () => {
+    const other = { ...network, name: 'berth-test-2', subnet: '198.18.6.0/24' }
+    const id = await runtime.ensureNetwork(other, heldFence)
+    expect(await runtime.ensureNetwork(network, heldFence)).not.toBe(id)
   })
 
   test('whose answer was lost is found by its name', async () => {
@@ -419,6 +432,16 @@ describe('an engine that hangs', () => {
     })
   })
 
+  test('ends a pull that stands still after it has begun', async () => {
+    engine.addRemoteImage(`127.0.0.1:5050/acme/hello@${digest}`)
+    engine.stallPull()
+    const seen: string[] = []
+    const onProgress = ({ status }: { status: string }) => seen.push(status)
+    const request = { registryAddress: '127.0.0.1:5050', repository: 'acme/hello', digest, onProgress }
+    expect(await failureOf(impatient.pull(request, heldFence))).toMatchObject({ code: 'PullStalled' })
+    expect(seen).toContain('Downloading')
+  })
+
   test('ends a removal that never comes to an end', async () => {
     const { appId } = await startedReplica()
     engine.fail('DELETE /containers/*', {
@@ -430,6 +453,19 @@ describe('an engine that hangs', () => {
 })
 
 describe('events', () => {
+  test('go on for longer than an answer may take to begin', async () => {
+    const stop = new AbortController()
+    const limits = { readMs: 1_500 }
+    const hasty = connectEngine(engine.endpoint, { limits })
+    const first = hasty.events(Date.now(), stop.signal)[Symbol.asyncIterator]().next()
+    await expect.poll(() => engine.state.listeners.size, { timeout: 20_000 }).toBe(1)
+    await delay(limits.readMs * 1.5)
+    await runtime.createSandbox(sandbox(), heldFence)
+    expect((await first).value).toMatchObject({ action: 'create', labels })
+    stop.abort()
+    hasty.close()
+  })
+
   test('tell of containers until nobody listens any more', async () => {
     const stop = new AbortController()
     const seen: string[] = []

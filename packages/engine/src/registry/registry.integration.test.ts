@@ -137,6 +137,14 @@ describe('resolving', () => {
     })
   })
 
+  test('an answer without end is cut off', async () => {
+    await start()
+    registry.addImage({ repository: 'hello', tag: '1' })
+    registry.intercept(/^GET .*manifests/, (_, response) => response.end(Buffer.alloc(5 * 1024 * 1024, ' ')))
+    const failure = await failureOf(resolveAt('hello:1'))
+    expect(String(failure)).toMatch(/larger than 4194304 bytes/)
+  })
+
   test('ends when nobody wants it any more', async () => {
     await start()
     const stop = new AbortController()
@@ -176,6 +184,50 @@ describe.each(['basic', 'bearer'] as const)('a registry with a %s login', (login
     expect(await failureOf(resolveAt('hello:1', { credentials: () => auth }))).toMatchObject({
       code: 'RegistryAuthRequired',
       retryable: false,
+    })
+  })
+})
+
+describe('a login', () => {
+  test('does not go along to another host', async () => {
+    await start({ login: 'basic' })
+    const storage = await startFakeRegistry()
+    const digest = registry.addImage({ repository: 'hello', tag: '1' })
+    const location = `http://${storage.address}/v2/hello/manifests/${digest}`
+    const seen: (string | undefined)[] = []
+    registry.intercept(/^HEAD/, (_, response) => {
+      response.writeHead(401, { 'www-authenticate': 'Basic realm="fake"' }).end()
+    })
+    registry.intercept(/^HEAD/, (request, response) => {
+      seen.push(request.headers.authorization)
+      response.writeHead(307, { location }).end()
+    })
+    storage.intercept(/^HEAD/, (request, response) => {
+      seen.push(request.headers.authorization)
+      response.writeHead(200, { 'docker-content-digest': digest }).end()
+    })
+    const credentials = () => ({ username: 'admin', password: 'secret' })
+    await resolveAt('hello:1', { credentials, allowedHosts: [storage.address] })
+    expect(seen).toEqual([expect.stringMatching(/^Basic /), undefined])
+    await storage.stop()
+  })
+
+  test('by identity token is exchanged for a token by POST', async () => {
+    await start({ login: 'bearer' })
+    const digest = registry.addImage({ repository: 'hello', tag: '1' })
+    const asked = Promise.withResolvers<string>()
+    registry.intercept(/^POST .token/, (request, response) => {
+      request.setEncoding('utf8').once('data', (form: string) => {
+        asked.resolve(form)
+        response.end(JSON.stringify({ access_token: 'a-token' }))
+      })
+    })
+    const resolved = await resolveAt('hello:1', { credentials: () => ({ identityToken: 'mine' }) })
+    expect(resolved.digest).toBe(digest)
+    expect(Object.fromEntries(new URLSearchParams(await asked.promise))).toMatchObject({
+      grant_type: 'refresh_token',
+      refresh_token: 'mine',
+      scope: 'repository:hello:pull',
     })
   })
 })

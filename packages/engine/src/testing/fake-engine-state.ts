@@ -31,8 +31,8 @@ export class FakeEngineState {
   readonly images = new Map<string, FakeImage>()
   /** What `pull` finds, by `address/repository@digest`. */
   readonly remoteImages = new Map<string, FakeImage>()
-  /** What the next pulls fail with after they have shown progress, each once. */
-  readonly brokenPulls: string[] = []
+  /** What the next pulls do after they have shown progress, each once: fail with a message, or stand still. */
+  readonly brokenPulls: ({ message: string } | 'stalls')[] = []
   readonly networks = new Map<string, FakeNetwork>()
   readonly listeners = new Set<(event: FakeEvent) => void>()
   readonly #apps = new Map<string, FakeApp>()
@@ -45,8 +45,12 @@ export class FakeEngineState {
   }
 
   find(nameOrId: string): FakeContainer {
+    const all = [...this.containers.values()]
+    // As Docker does: by id, by name, then by the beginning of an id.
     const found =
-      this.containers.get(nameOrId) ?? [...this.containers.values()].find((each) => each.name === nameOrId)
+      this.containers.get(nameOrId) ??
+      all.find((each) => each.name === nameOrId) ??
+      all.find((each) => each.id.startsWith(nameOrId))
     if (found === undefined) throw new Refusal(404, `No such container: ${nameOrId}`)
     return found
   }

@@ -45,6 +45,8 @@ export type FakeEngine = {
   delay(route: string, how: { ms: number; times?: number }): void
   /** Lets the next pull fail after it has shown progress: status 200, and the failure is a line of the answer. */
   breakPull(message: string): void
+  /** Lets the next pull stand still after it has shown progress. */
+  stallPull(): void
   /** Takes all faults away and lets calls that hang go on. */
   release(): void
   /** Ends a container as if its program had ended. */
@@ -125,7 +127,8 @@ export async function startFakeEngine(options: FakeEngineOptions = {}): Promise<
     cut: (route, how = {}) => plan.add(route, { kind: how.before ? 'drop' : 'cut' }, how.times),
     hang: (route, how = {}) => plan.add(route, { kind: 'hang' }, how.times),
     delay: (route, { ms, times }) => plan.add(route, { kind: 'delay', ms }, times),
-    breakPull: (message) => void state.brokenPulls.push(message),
+    breakPull: (message) => void state.brokenPulls.push({ message }),
+    stallPull: () => void state.brokenPulls.push('stalls'),
     release() {
       plan.clear()
       letGo.resolve()

@@ -201,10 +201,10 @@ function pullImage(state: FakeEngineState, { query, response }: FakeCall): FakeA
     { status: `Digest: ${tag}` },
   ]
   const failure = state.brokenPulls.shift()
-  if (failure !== undefined)
-    lines.splice(2, 1, { status: 'x', error: failure, errorDetail: { message: failure } })
+  if (typeof failure === 'object') lines.splice(2, 1, { error: failure.message, errorDetail: failure })
   response.writeHead(200, { 'content-type': 'application/json' })
-  response.end(lines.map((line) => `${JSON.stringify(line)}\r\n`).join(''))
+  response.write(lines.map((line) => `${JSON.stringify(line)}\r\n`).join(''))
+  if (failure !== 'stalls') response.end()
   return undefined
 }
 
