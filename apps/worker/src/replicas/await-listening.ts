@@ -8,13 +8,15 @@ export type ListeningTarget = {
   hostPort: number
   containerPort: number
   sandboxId: string
+  /** Default 10 s; Infinity for an app whose startup probe says how long it may take. */
+  settledElsewhereMs?: number
 }
 
 /** The app listens on other ports only, unchanged for this long: it will not come to the right one. */
-const settledElsewhereMs = 10_000
+const defaultSettledElsewhereMs = 10_000
 const connectTimeoutMs = 1_000
 const ownAddressTimeoutMs = 250
-/** After this long, ask inside as well: the own address may lead somewhere else. */
+/** Where connects tell, for the ports that the app listens on instead. */
 const askInsideAfterMs = 1_000
 
 /**
@@ -28,16 +30,35 @@ export async function awaitListening(
   target: ListeningTarget,
   signal: AbortSignal,
 ): Promise<'listening' | Failure | null> {
-  const settled = new AbortController()
-  const ended = AbortSignal.any([signal, settled.signal])
-  const ways = [watchSockets(host, target, ended)]
-  if (host.honestPorts) ways.push(connectUntil(target.address, target.hostPort, connectTimeoutMs, ended))
-  else if (host.runtime.endpoint.kind === 'unix') ways.push(connectToOwnAddress(host, target, ended))
+  const found = new AbortController()
+  const ended = AbortSignal.any([signal, found.signal])
+  const place = await connectablePlace(host, target)
+  const ways = [watchSockets(host, target, place !== null, ended)]
+  if (place !== null) ways.push(connectUntil(place, ended))
   try {
     return await firstAnswer(ways)
   } finally {
-    settled.abort()
+    found.abort()
   }
+}
+
+type Place = { address: string; port: number; timeoutMs: number }
+
+/** Where a connect tells whether the app listens; null when only the sandbox can tell. */
+async function connectablePlace(host: ReplicaHost, target: ListeningTarget): Promise<Place | null> {
+  if (host.honestPorts) return { address: target.address, port: target.hostPort, timeoutMs: connectTimeoutMs }
+  if (host.runtime.endpoint.kind !== 'unix') return null
+  const address = await host.runtime.networkAddressOf(target.sandboxId).catch(engineErrorAsNull)
+  if (address === null) return null
+  const own = { address, port: target.containerPort, timeoutMs: ownAddressTimeoutMs }
+  // An engine in a network namespace of its own is local, its containers are not.
+  const result = await tryConnect(own.address, own.port, own.timeoutMs)
+  return result === 'unreachable' ? null : own
+}
+
+function engineErrorAsNull(error: unknown): null {
+  if (!isEngineError(error)) throw error
+  return null
 }
 
 /** The first way that knows something; null when none does. A way that throws is left to the others. */
@@ -62,7 +83,7 @@ function connectPauseMs(sinceMs: number): number {
   return sinceMs < 30_000 ? 25 : 100
 }
 
-async function connectUntil(address: string, port: number, timeoutMs: number, signal: AbortSignal) {
+async function connectUntil({ address, port, timeoutMs }: Place, signal: AbortSignal) {
   const startedAt = performance.now()
   while (!signal.aborted) {
     if ((await tryConnect(address, port, timeoutMs)) === 'connected') return 'listening' as const
@@ -71,31 +92,26 @@ async function connectUntil(address: string, port: number, timeoutMs: number, si
   return null
 }
 
-async function connectToOwnAddress(host: ReplicaHost, target: ListeningTarget, signal: AbortSignal) {
-  const address = await host.runtime.networkAddressOf(target.sandboxId)
-  if (address === null) return null
-  // An engine in a network namespace of its own is local, its containers are not: then the sandbox alone tells.
-  if ((await tryConnect(address, target.containerPort, ownAddressTimeoutMs)) === 'unreachable') return null
-  return connectUntil(address, target.containerPort, ownAddressTimeoutMs, signal)
-}
-
+/** Asks inside, seldom where a connect tells as well (`direct`): an exec costs the node tens of milliseconds. */
 async function watchSockets(
   host: ReplicaHost,
   target: ListeningTarget,
+  direct: boolean,
   signal: AbortSignal,
 ): Promise<'listening' | Failure | null> {
-  const direct = host.honestPorts || host.runtime.endpoint.kind === 'unix'
-  const startedAt = performance.now()
-  let elsewhere = { ports: '', sinceMs: startedAt }
+  const settledMs = target.settledElsewhereMs ?? defaultSettledElsewhereMs
+  let elsewhere = { ports: '', sinceMs: performance.now() }
   let pauseMs = direct ? askInsideAfterMs : 20
   while (!signal.aborted) {
     if (direct) await delay(pauseMs, undefined, { signal }).catch(() => {})
     if (signal.aborted) return null
     const listeners = await readListeners(host, target.sandboxId)
-    if (listensBeyondLoopback(listeners, target.containerPort)) return 'listening'
-    const ports = describeListeners(listeners)
+    const there = listensBeyondLoopback(listeners, target.containerPort)
+    // Where a connect can prove it, one has to: a port that only listens inside helps nobody.
+    if (there && !host.honestPorts) return 'listening'
+    const ports = there ? '' : describeListeners(listeners)
     if (ports !== elsewhere.ports) elsewhere = { ports, sinceMs: performance.now() }
-    if (ports !== '' && performance.now() - elsewhere.sinceMs >= settledElsewhereMs)
+    if (ports !== '' && performance.now() - elsewhere.sinceMs >= settledMs)
       return notListening(target.containerPort, listeners)
     if (!direct) await delay(pauseMs, undefined, { signal }).catch(() => {})
     pauseMs = Math.min(pauseMs * 1.5, direct ? 2_000 : 500)

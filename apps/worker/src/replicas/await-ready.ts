@@ -34,7 +34,8 @@ export async function awaitReady(
   const over = new AbortController()
   const deadline = AbortSignal.timeout(options.deadlineMs ?? defaultStartupDeadlineMs)
   const signal = AbortSignal.any([over.signal, deadline, ...(options.signal ? [options.signal] : [])])
-  const target = { ...app, containerPort }
+  const patience = container?.startupProbe === undefined ? {} : { settledElsewhereMs: Infinity }
+  const target = { ...app, containerPort, ...patience }
   let lastProbe = ''
   let listened = false
 
