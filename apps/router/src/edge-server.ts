@@ -25,7 +25,7 @@ export function createEdgeServer(context: ExchangeContext): Server {
     keepAliveTimeout: keepAliveTimeoutMs,
     connectionsCheckingInterval: connectionsCheckMs,
     requireHostHeader: false,
-    // Anything but a WebSocket stays plain HTTP/1.1, its Upgrade header is dropped.
+    // Anything but a WebSocket, or one with a body, stays plain HTTP/1.1: its Upgrade header is dropped.
     shouldUpgradeCallback: (request) => asksForWebSocket(request),
   })
   // Node would drop what is above the limit silently; request-check counts and refuses.
@@ -77,6 +77,8 @@ function asksForWebSocket(request: IncomingMessage): boolean {
   const tokens = (request.headers.connection ?? '').toLowerCase().split(',')
   return (
     request.method === 'GET' &&
+    request.headers['transfer-encoding'] === undefined &&
+    Number(request.headers['content-length'] ?? 0) === 0 &&
     request.headers.upgrade?.toLowerCase() === 'websocket' &&
     tokens.some((token) => token.trim() === 'upgrade')
   )
@@ -84,11 +86,6 @@ function asksForWebSocket(request: IncomingMessage): boolean {
 
 function upgrade(context: ExchangeContext, request: IncomingMessage, socket: net.Socket, head: Buffer): void {
   socket.on('error', () => socket.destroy())
-  const { headers } = request
-  if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0) {
-    refuse(socket, 'malformed-request', 'An upgrade request has no body.')
-    return
-  }
   const response = new ServerResponse(request)
   response.shouldKeepAlive = false
   response.assignSocket(socket)
@@ -122,6 +119,6 @@ function refuse(socket: net.Socket, code: ErrorCode, detail: string): void {
   socket.end(
     `HTTP/1.1 ${status} ${title}\r\nContent-Type: ${problemContentType}\r\n${allow}` +
       `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-    () => socket.destroySoon(),
+    () => socket.destroy(),
   )
 }

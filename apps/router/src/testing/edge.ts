@@ -13,9 +13,9 @@ export type Edge = {
   leader: StandInLeader
   port: number
   /** Publishes a whole table as its next version. */
-  publish(changes: Partial<RouteSnapshot>): RouteSnapshot
+  publish: (changes: Partial<RouteSnapshot>) => RouteSnapshot
   /** Publishes one revision as a delta. */
-  change(revision: RevisionRoute): RouteDelta
+  change: (revision: RevisionRoute) => RouteDelta
   close(): Promise<void>
 }
 

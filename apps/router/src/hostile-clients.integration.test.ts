@@ -1,0 +1,139 @@
+import { connect, createServer, type Server } from 'node:net'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { eventually, sendRaw, startEdge, type Edge } from './testing/edge.ts'
+import { aReplica, aRevision } from './testing/routes.ts'
+
+/** An origin that records every byte: what a smuggled request would look like to an app. */
+let origin: Server
+let arrived = ''
+let edge: Edge
+
+beforeAll(async () => {
+  origin = createServer((socket) => {
+    socket.on('error', () => undefined)
+    socket.on('data', (chunk) => {
+      arrived += chunk.toString('latin1')
+      if (/chunked\r\n/i.test(arrived) && !arrived.endsWith('0\r\n\r\n')) return
+      socket.end('HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok')
+    })
+  })
+  await new Promise<void>((resolve) => {
+    origin.listen(0, '127.0.0.1', resolve)
+  })
+  const address = origin.address()
+  const port = address !== null && typeof address === 'object' ? address.port : 0
+  edge = await startEdge({ revisions: [aRevision({ replicas: [aReplica('r1', port)] })] })
+})
+afterAll(async () => {
+  await edge.close()
+  await new Promise((resolve) => {
+    origin.close(resolve)
+  })
+})
+beforeEach(() => {
+  arrived = ''
+})
+
+const host = 'Host: hello.localhost\r\n'
+const post = (headers: string, body = '') => `POST / HTTP/1.1\r\n${host}${headers}\r\n\r\n${body}`
+const get = (head: string) => `GET / HTTP/1.1\r\n${head}\r\n\r\n`
+
+const refused: [string, string, number][] = [
+  ['Content-Length with chunked', post('Content-Length: 5\r\nTransfer-Encoding: chunked', '0\r\n\r\n'), 400],
+  ['an unknown coding', post('Transfer-Encoding: xchunked', '0\r\n\r\n'), 400],
+  ['two codings', post('Transfer-Encoding: chunked, identity', '0\r\n\r\n'), 400],
+  ['chunked after another coding', post('Transfer-Encoding: gzip, chunked', '0\r\n\r\n'), 400],
+  ['two coding headers', post('Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked', '0\r\n\r\n'), 400],
+  ['a coding in HTTP/1.0', `POST / HTTP/1.0\r\n${host}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n`, 400],
+  ['two lengths', post('Content-Length: 1\r\nContent-Length: 2', 'ab'), 400],
+  ['two equal lengths', post('Content-Length: 1\r\nContent-Length: 1', 'a'), 400],
+  ['a list of lengths', post('Content-Length: 1, 1', 'a'), 400],
+  ['a length with a sign', post('Content-Length: +1', 'a'), 400],
+  ['a negative length', post('Content-Length: -1'), 400],
+  ['a hexadecimal length', post('Content-Length: 0x1', 'a'), 400],
+  ['a length of 100 digits', post(`Content-Length: ${'9'.repeat(100)}`, 'a'), 400],
+  ['a space before the colon', post('Content-Length : 1', 'a'), 400],
+  ['an empty header name', get(`${host}: a`), 400],
+  ['a bare LF', 'GET / HTTP/1.1\nHost: hello.localhost\n\n', 400],
+  ['a NUL in a value', get(`${host}A: b\0c`), 400],
+  ['a CR in a value', get(`${host}A: b\rc`), 400],
+  ['a chunk size with a sign', post('Transfer-Encoding: chunked', '+5\r\nhello\r\n0\r\n\r\n'), 400],
+  ['a chunk size with 0x', post('Transfer-Encoding: chunked', '0x5\r\nhello\r\n0\r\n\r\n'), 400],
+  ['no Host', 'GET / HTTP/1.1\r\nA: b\r\n\r\n', 400],
+  ['two Hosts', get('Host: hello.localhost\r\nHost: hello.localhost'), 400],
+  ['an empty Host', get('Host: '), 400],
+  ['a Host with a user', get('Host: a@hello.localhost'), 400],
+  ['a Host with a path', get('Host: hello.localhost/x'), 400],
+  ['a Host with a list', get('Host: hello.localhost, evil'), 400],
+  ['a Host with port 99999', get('Host: hello.localhost:99999'), 400],
+  ['a Host that is no ASCII', get('Host: h\xe9llo.localhost'), 400],
+  ['an absolute target of another host', `GET http://evil.localhost/ HTTP/1.1\r\n${host}\r\n`, 400],
+  ['a fragment', `GET /a#b HTTP/1.1\r\n${host}\r\n`, 400],
+  ['an authority as target', `GET hello.localhost HTTP/1.1\r\n${host}\r\n`, 400],
+  ['CONNECT', `CONNECT hello.localhost:80 HTTP/1.1\r\n${host}\r\n`, 405],
+  ['TRACE', `TRACE / HTTP/1.1\r\n${host}\r\n`, 405],
+  ['HTTP/9.9', `GET / HTTP/9.9\r\n${host}\r\n`, 400],
+  ['the HTTP/2 preface', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
+  ['a PROXY preface', `PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n${get(host)}`, 400],
+  ['a target of 64 KiB', `GET /${'a'.repeat(65_536)} HTTP/1.1\r\n${host}\r\n`, 414],
+  ['a target of 9 KiB', `GET /${'a'.repeat(9216)} HTTP/1.1\r\n${host}\r\n`, 414],
+  ['a header block of 17 KiB', get(`${host}A: ${'a'.repeat(17_408)}`), 431],
+  ['101 headers', get(`${host}${Array.from({ length: 100 }, (_, i) => `A${i}: b`).join('\r\n')}`), 431],
+  ['another expectation', post('Expect: foo\r\nContent-Length: 1', 'a'), 417],
+]
+
+describe('the app sees nothing of a request that could be read in two ways', () => {
+  test.each(refused)('%s', async (_what, bytes, status) => {
+    const answer = await sendRaw(edge.port, Buffer.from(bytes, 'latin1'))
+    expect(answer.split('\r\n', 1)[0]).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+    expect(answer).toMatch(/\r\nconnection: close\r\n/i)
+    // A chunk that is malformed is noticed while the head may be on its way: what counts is that it never ends.
+    if (arrived !== '') expect(arrived).not.toContain('0\r\n\r\n')
+  })
+})
+
+describe('one request arrives, well framed, where it is harmless', () => {
+  test('a DELETE whose chunked body holds a second request', async () => {
+    const inner = `GET /admin HTTP/1.1\r\n${host}\r\n`
+    const body = `${inner.length.toString(16)}\r\n${inner}\r\n0\r\n\r\n`
+    const head = `DELETE / HTTP/1.1\r\n${host}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n`
+    expect(await sendRaw(edge.port, head + body)).toContain('HTTP/1.1 200 OK')
+    await eventually(() => arrived.includes(inner))
+    const [sent = '', rest = ''] = arrived.split(/\r\n\r\n([^]*)/)
+    // Exactly one way to tell where the body ends, and the second request inside of it.
+    expect(sent.toLowerCase().match(/\r\n(transfer-encoding: chunked|content-length: [0-9]+)/g)).toHaveLength(
+      1,
+    )
+    const length = /content-length: ([0-9]+)/i.exec(sent)?.[1]
+    expect(length === undefined ? rest.startsWith('2e\r\n') : Number(length) === inner.length).toBe(true)
+  })
+
+  test('an absolute target of the same host becomes a path', async () => {
+    await sendRaw(edge.port, `GET http://hello.localhost/x?y HTTP/1.1\r\n${host}Connection: close\r\n\r\n`)
+    expect(arrived).toMatch(/^GET \/x\?y HTTP\/1.1\r\n/)
+  })
+
+  test('h2c is not passed on', async () => {
+    const answer = await sendRaw(
+      edge.port,
+      get(`${host}Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk`),
+    )
+    expect(answer).toContain('200 OK')
+    expect(arrived.toLowerCase()).not.toMatch(/upgrade|http2-settings/)
+  })
+
+  test('an upgrade with a body stays plain HTTP', async () => {
+    const head = `${host}Connection: upgrade, close\r\nUpgrade: websocket\r\nContent-Length: 5`
+    expect(await sendRaw(edge.port, `${get(head)}hello`)).toContain('200 OK')
+    expect(arrived.toLowerCase()).not.toContain('upgrade')
+  })
+
+  test('a client that goes in the middle of a chunked body never completes it', async () => {
+    const socket = connect(edge.port, '127.0.0.1')
+    socket.write(post('Transfer-Encoding: chunked', '5\r\nhello\r\n'))
+    await eventually(() => arrived.includes('hello'))
+    socket.destroy()
+    await eventually(() => edge.leader.last('report')?.revisions.every(({ inFlight }) => inFlight === 0))
+    expect(arrived).not.toContain('0\r\n\r\n')
+  })
+})
