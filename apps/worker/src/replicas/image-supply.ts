@@ -62,7 +62,7 @@ export function createImageSupply(options: ImageSupplyOptions): ImageSupply {
       )
       return pulled.id
     } catch (error) {
-      if (!isEngineError(error, 'RegistryUnreachable', 'PullStalled')) throw error
+      if (!isEngineError(error) || !mayBeFed(error, place.registry)) throw error
       return await feed(host, image, tell, fence, error)
     }
   }
@@ -137,6 +137,16 @@ async function ensureNow(
   if (present === null) return fetch(host, image, tell, fence)
   refuseOtherArchitecture(present, host)
   return present.id
+}
+
+/**
+ * Whether the worker may do better than the node. A registry on loopback is another one, or none, on a node that is
+ * another machine or network namespace, so there nearly every failure is the node's own.
+ */
+function mayBeFed(error: EngineError, registry: string): boolean {
+  if (isEngineError(error, 'RegistryUnreachable', 'PullStalled')) return true
+  const onLoopback = /^(localhost|127\.[0-9.]+|\[::1\])(:\d+)?$/.test(registry)
+  return onLoopback && isEngineError(error, 'PullFailed', 'ImageNotFound', 'RegistryAuthRequired')
 }
 
 function refuseOtherArchitecture(image: ImageState, host: ReplicaHost): void {

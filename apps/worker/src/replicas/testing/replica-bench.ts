@@ -26,7 +26,11 @@ export type ReplicaBench = {
   stop(): Promise<void>
 }
 
-const noRegistry: RegistryAccess = { allowedHosts: [], credentials: () => undefined }
+const noRegistry: RegistryAccess = {
+  allowedHosts: [],
+  credentials: () => undefined,
+  resolve: () => Promise.reject(new Error('no such host')),
+}
 
 export async function startReplicaBench(
   db: Database,
