@@ -54,3 +54,14 @@ test('a test that fails only the second time is a failure', () => {
 test('skipped tests are failures in the last line', () => {
   expect(summaryLine([result(3, ['x']), result(2, [], ['left out'])])).toBe('5 passed, 2 failed')
 })
+
+test('after a failure of the whole group only its second run counts', () => {
+  const noTest = { passed: 0, failed: [{ file: '', name: 'e2e: ran no test', messages: [] }], skipped: [] }
+  const again = { ...noTest, failed: [{ file: '', name: 'e2e-again: ran no test', messages: [] }] }
+  expect(joinSecondRun(noTest, again)).toEqual({ result: again, unstable: [] })
+  expect(joinSecondRun(noTest, result(9, ['broken']))).toEqual({
+    result: result(9, ['broken']),
+    unstable: [],
+  })
+  expect(joinSecondRun(noTest, result(9))).toEqual({ result: result(9), unstable: ['e2e: ran no test'] })
+})

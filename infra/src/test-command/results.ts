@@ -8,6 +8,7 @@ export type VitestReport = {
   }[]
 }
 
+/** `file` is empty for a failure of the whole group (no report, no test, an error outside tests). */
 export type FailedTest = { file: string; name: string; messages: string[] }
 
 export type GroupResult = {
@@ -41,9 +42,15 @@ export type SecondRun = { result: GroupResult; unstable: string[] }
 
 /**
  * Joins a group's run with the second run of its failed files. What passes only the second time counts as
- * passed and is named as unstable; what the second run did not reach again stays failed.
+ * passed and is named as unstable; what the second run did not reach again stays failed. When the group itself had
+ * failed, everything was run again and the second run alone counts.
  */
 export function joinSecondRun(first: GroupResult, second: GroupResult): SecondRun {
+  const whole = first.failed.filter(({ file }) => file === '')
+  if (whole.length > 0) {
+    const unstable = second.failed.length === 0 ? whole.map(({ name }) => name) : []
+    return { result: second, unstable }
+  }
   const failedAgain = new Set(second.failed.map(({ name }) => name))
   const seenAgain = second.passed + second.failed.length > 0
   const unstable = first.failed

@@ -56,7 +56,7 @@ async function runWithSecondChance(
   report(group.name, first, performance.now() - startedAt)
   if (first.failed.length === 0 || !group.secondRun || signal.aborted) return { result: first, shaky: [] }
   const label = `${group.name}-again`
-  const files = [...new Set(first.failed.map(({ file }) => file))].filter((file) => file.startsWith('/'))
+  const files = [...new Set(first.failed.map(({ file }) => file))].filter((file) => file !== '')
   say(`== ${label}: second run of ${files.length === 0 ? 'everything' : `${files.length} files`}`)
   const again = await runGroup(project, logs, group, { label, files, signal })
   report(label, again, performance.now() - startedAt)
@@ -74,7 +74,7 @@ const shownLines = 25
 
 function printFailure({ file, name, messages }: FailedTest): void {
   say(`FAILED: ${name}`)
-  say(`  ${file}`)
+  if (file !== '') say(`  ${file}`)
   const lines = messages.join('\n').split('\n')
   for (const line of lines.slice(0, shownLines)) say(`  ${line}`)
 }

@@ -72,7 +72,7 @@ export async function runGroup(
 async function judge(report: string, log: string, label: string, code: number | null): Promise<GroupResult> {
   const missing = async (why: string): Promise<GroupResult> => ({
     passed: 0,
-    failed: [{ file: label, name: `${label}: ${why}`, messages: await lastLogLines(log, 30) }],
+    failed: [{ file: '', name: `${label}: ${why}`, messages: await lastLogLines(log, 30) }],
     skipped: [],
   })
   let result: GroupResult
