@@ -23,6 +23,8 @@ import type { Logger } from 'pino'
 export const leaseDurationMs = 5_000
 export const renewEveryMs = 1_000
 export const fenceMs = 4_000
+/** A database that has not answered a renewal by then counts as away. */
+const answerMs = 1_500
 
 /** One time of leading. `signal` aborts when it is over. */
 export type Term = {
@@ -106,15 +108,16 @@ export function startLeadership(options: LeadershipOptions): Leadership {
         if (signal.aborted) return
         const askedAt = now()
         try {
-          if (!(await renewLease(db, lease, leaseDurationMs))) {
+          const renewed = await within(answerMs, renewLease(db, lease, leaseDurationMs))
+          if (renewed === false) {
             log.warn({ epoch: lease.epoch }, 'leader lease lost')
             lose()
             return
           }
-          renewedAt = askedAt
+          if (renewed) renewedAt = askedAt
           answeredAt = askedAt
         } catch (error) {
-          if (error instanceof StoreUnavailableError) answeredAt = now()
+          if (error instanceof StoreUnavailableError) answeredAt = askedAt
           else log.error({ err: error }, 'leader lease could not be renewed')
         }
       }
@@ -157,4 +160,18 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
     }
     signal.addEventListener('abort', done)
   })
+}
+
+/** Undefined when it takes longer. */
+async function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ms)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+    work.catch(() => {})
+  }
 }

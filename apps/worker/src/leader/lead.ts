@@ -1,0 +1,390 @@
+import type { Environment, NodeUid, ProjectUid, ReplicaId, RevisionUid, ServiceUid } from '@berth/contracts'
+import {
+  collectRows,
+  deleteEmptyNodes,
+  freeSpares,
+  listenForServiceChanges,
+  readBelongings,
+  readNodeImages,
+  readRevisionEnvironment,
+  readRouters,
+  readWorld,
+  reserveReplica,
+  writeLeaderAddress,
+  writeRouters,
+  writeServiceRoutes,
+  type Database,
+  type Keyring,
+  type ReplicaRow,
+  type WorldReplica,
+} from '@berth/db'
+import type { RegistryAccess } from '@berth/engine'
+import type { Logger } from 'pino'
+import { startSweep } from '../reconcile/sweep.ts'
+import { createImageSupply, createStartGate, replicaRows, type ReplicaDeps } from '../replicas/index.ts'
+import { createAutoscaler } from './autoscaler.ts'
+import type { AppLocation } from './control-server.ts'
+import { openEngines } from './engines.ts'
+import { createFailedReplicas } from './failed-replicas.ts'
+import { collectGarbage } from './garbage.ts'
+import type { Term } from './leadership.ts'
+import { careForNodes } from './node-care.ts'
+import { createReplicaKeeper, type Keeper } from './replica-keeper.ts'
+import { createReplicaWatch } from './replica-watch.ts'
+import { createRoutePublisher } from './route-publisher.ts'
+import type { RouterHub } from './router-hub.ts'
+import { createRowWriter } from './row-writer.ts'
+import { createSparePool } from './spare-pool.ts'
+import { createStartFailures } from './start-failures.ts'
+import { createStepDown } from './step-down.ts'
+import { createPicture } from './world.ts'
+
+export type LeadOptions = {
+  db: Database
+  /** For the connection that listens for changes. */
+  databaseUrl: string
+  installation: string
+  domain: string
+  networkCidr: string
+  keyring: Keyring
+  /** Path of a static busybox. */
+  busybox: string
+  hub: RouterHub
+  hubSocket: string
+  controlSocket: string
+  registryAccess(project: ProjectUid): RegistryAccess
+  /** False while Redis is away: then nothing is stepped down. */
+  redisHealthy(): boolean
+  /** Asks for a reconcile pass. */
+  reconcile(service: ServiceUid): void
+  /** Called once this worker leads with a complete picture, with what the control server asks for. */
+  onLeading(locate: (replica: ReplicaId) => AppLocation | undefined): void
+  log: Logger
+}
+
+const refreshEveryMs = 1_000
+const scaleEveryMs = 500
+const lookEveryMs = 2_000
+const spareEveryMs = 1_000
+const routersEveryMs = 2_000
+const tidyEveryMs = 10_000
+const garbageEveryMs = 60_000
+/** What does not end by then is left to the next leader, which adopts it. */
+const farewellMs = 5_000
+
+/**
+ * Leads until the term ends: loads the picture, compares it with the engines, publishes routes under the new epoch,
+ * and then keeps replicas, scale, nodes and garbage in order. Everything it starts ends with the term.
+ */
+export async function lead(options: LeadOptions, term: Term): Promise<void> {
+  const closers: Closer[] = []
+  try {
+    await leadUntilEnded(options, term, closers)
+  } finally {
+    for (const close of closers.toReversed()) await close()
+  }
+}
+
+type Closer = () => unknown
+
+async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[]): Promise<void> {
+  const { db, installation, hub, log } = options
+  const now = () => performance.now()
+
+  const writer = createRowWriter({ db, lease: term.lease, onLeaseLost: term.lose, log })
+  closers.push(() => writer.close())
+  let keeper: Keeper | undefined
+  const picture = createPicture({
+    touchedSince: (id, since) => writer.touchedSince(id, since) || keeper?.busyWith(id) === true,
+  })
+  const engines = openEngines({ db, keyring: options.keyring, busybox: options.busybox, log })
+  closers.push(() => engines.close())
+  const publisher = createRoutePublisher({
+    installation,
+    domain: options.domain,
+    epoch: term.lease.epoch,
+    world: picture,
+    audience: hub.audience,
+    onServiceRouted(service, targets) {
+      writer.write(`routes:${service}`, 'routes', (db, lease) =>
+        writeServiceRoutes(db, lease, service, targets),
+      )
+    },
+  })
+  const deps: ReplicaDeps = {
+    installation,
+    fence: term.fence,
+    rows: replicaRows(db, term.lease, { installation, networkCidr: options.networkCidr }),
+    images: createImageSupply({
+      accessOf: (project) => options.registryAccess(project as ProjectUid),
+      otherRuntimes: (host) => engines.runtimes().filter((runtime) => runtime !== host.runtime),
+    }),
+    gate: createStartGate(),
+  }
+  const failures = createStartFailures(now)
+  const environments = new Map<RevisionUid, Buffer>()
+
+  async function environmentOf(revision: RevisionUid): Promise<Environment> {
+    const sealed = environments.get(revision) ?? (await readRevisionEnvironment(db, revision))
+    if (sealed === null) return {}
+    environments.set(revision, sealed)
+    if (sealed.length === 0) return {}
+    return JSON.parse(options.keyring.openText(sealed, `revision:${revision}:env`)) as Environment
+  }
+
+  const spares = createSparePool({
+    deps,
+    hostOf(uid) {
+      const node = picture.nodes.get(uid)
+      return node?.reachability === 'ready' ? engines.host(node) : null
+    },
+    freeSpares: () => freeSpares(db),
+    isStarting: (uid) =>
+      [...picture.replicas.values()].some(({ nodeUid, state }) => nodeUid === uid && state === 'starting'),
+    log,
+  })
+
+  const theKeeper = createReplicaKeeper({
+    term,
+    picture,
+    publisher,
+    writer,
+    engines,
+    deps,
+    environmentOf,
+    onOutcome(replica, failure) {
+      if (failure) return failures.failed(replica.revisionUid, failure)
+      failures.succeeded(replica.revisionUid)
+      const port = picture.revisions.get(replica.revisionUid)?.template.containers[0]?.ports[0]?.port
+      const project = picture.services.get(replica.serviceUid)?.project
+      if (port === undefined || project === undefined) return
+      const { nodeUid, projectUid, address } = replica
+      spares.wanted({ node: nodeUid, projectUid, project, containerPort: port, address })
+    },
+    log,
+  })
+  keeper = theKeeper
+
+  const watch = createReplicaWatch({
+    installation,
+    picture,
+    keeper: theKeeper,
+    publisher,
+    writer,
+    engines,
+    isFresh: term.isFresh,
+    log,
+  })
+  const complete = () => term.isFresh() && options.redisHealthy() && hub.reports.complete()
+  const stepDown = createStepDown({ keeper: theKeeper, reports: hub.reports, complete, now })
+  const images = new Set<string>()
+
+  /** Carries on with what rows ask for: starts, and what is to go. */
+  function tend(): void {
+    for (const { id, state } of picture.replicas.values()) {
+      if (state === 'starting' && !watch.resting(id)) theKeeper.bringUp(id)
+      else if (state === 'draining' && term.isFresh()) theKeeper.retire(id)
+    }
+  }
+
+  async function refresh(only?: ServiceUid): Promise<void> {
+    const readAt = writer.moment()
+    const rows = await readWorld(db, only)
+    if (term.signal.aborted) return
+    picture.merge(rows, readAt, only)
+    tend()
+  }
+
+  async function refreshAll(): Promise<void> {
+    await engines.refresh()
+    for (const { nodeUid, digest } of await readNodeImages(db)) images.add(`${nodeUid} ${digest}`)
+    for (const uid of environments.keys()) if (!picture.revisions.has(uid)) environments.delete(uid)
+    hub.reports.forgetRevisions((uid) => picture.revisions.has(uid as RevisionUid))
+    await refresh()
+  }
+
+  // Take over: rows first, then what the engines say, then routes.
+  await engines.refresh()
+  picture.merge(await readWorld(db), 0)
+  for (const { id, incarnation, adminPort } of await readRouters(db))
+    if (!hub.membership.known().some((router) => router.id === id))
+      hub.membership.hello(id, incarnation, adminPort, false)
+  await adoptRunning()
+  publisher.publish([...picture.services.keys()])
+  hub.lead({ epoch: term.lease.epoch, snapshot: () => publisher.snapshot() })
+  closers.push(() => hub.stopLeading())
+  await writeLeaderAddress(db, term.lease, {
+    hubSocket: options.hubSocket,
+    controlSocket: options.controlSocket,
+  })
+  closers.push(picture.onChange(({ services }) => void publisher.publish(services)))
+
+  /** What runs by its rows is routed unless its engine says otherwise: nothing goes that was not seen to be gone. */
+  async function adoptRunning(): Promise<void> {
+    const ready = [...picture.nodes.values()].filter(({ reachability }) => reachability === 'ready')
+    const listed = new Set<NodeUid>()
+    await Promise.all(
+      ready.map(async (node) => {
+        try {
+          await engines.prepare(node, term.fence)
+          if (await watch.look(node.uid)) listed.add(node.uid)
+        } catch (error) {
+          log.warn({ err: error, node: node.name }, 'node could not be looked at')
+        }
+      }),
+    )
+    for (const { id, state, rung, nodeUid, serving } of [...picture.replicas.values()])
+      if (state === 'ready' && rung === 'running' && !serving && !listed.has(nodeUid))
+        if (picture.nodes.get(nodeUid)?.reachability === 'ready') picture.updateReplica(id, { serving: true })
+  }
+
+  const followed = new Map<NodeUid, AbortController>()
+  function follow(node: NodeUid): void {
+    const runtime = engines.runtime(node)
+    if (runtime === undefined || followed.has(node)) return
+    const over = new AbortController()
+    followed.set(node, over)
+    const signal = AbortSignal.any([over.signal, term.signal])
+    void watch.follow(node, runtime, signal).finally(() => followed.delete(node))
+  }
+  for (const { uid, reachability } of picture.nodes.values()) if (reachability === 'ready') follow(uid)
+
+  const nodeCare = careForNodes({
+    db,
+    installation,
+    busybox: options.busybox,
+    term,
+    picture,
+    publisher,
+    writer,
+    engines,
+    onReady({ uid }) {
+      follow(uid)
+      void watch.look(uid).then(tend)
+    },
+    onDown({ uid }) {
+      followed.get(uid)?.abort()
+    },
+    log,
+  })
+  closers.push(() => nodeCare.close())
+
+  const autoscaler = createAutoscaler({
+    picture,
+    keeper: theKeeper,
+    reports: hub.reports,
+    publisher,
+    failures,
+    stepDown,
+    async reserve(wanted) {
+      const result = await reserveReplica(db, term.lease, { ...wanted, deploymentId: null })
+      if (result.kind === 'reserved') picture.addReplica(worldReplica(result.replica))
+      return result
+    },
+    hasImage: (node, digest) => images.has(`${node} ${digest}`),
+    held: () => nodeCare.held(),
+    complete,
+    log,
+    now,
+  })
+  closers.push(hub.reports.onDemand(({ revision }) => autoscaler.demand(revision)))
+  closers.push(
+    hub.reports.onReplicaFailed(({ replica }) => {
+      const node = picture.replicas.get(replica)?.nodeUid
+      if (node !== undefined) void watch.look(node)
+    }),
+  )
+
+  const failed = createFailedReplicas({ picture, keeper: theKeeper, writer, now })
+  for (const stop of [
+    every(refreshEveryMs, 'refresh', refreshAll),
+    every(scaleEveryMs, 'scale', () => autoscaler.tick()),
+    every(lookEveryMs, 'look', async () => {
+      const ready = [...picture.nodes.values()].filter(({ reachability }) => reachability === 'ready')
+      await Promise.all(ready.map(({ uid }) => watch.look(uid)))
+    }),
+    every(spareEveryMs, 'spares', async () => {
+      if (term.isFresh()) await spares.fill()
+    }),
+    every(routersEveryMs, 'routers', () => writeRouters(db, term.lease, hub.membership.known())),
+    every(tidyEveryMs, 'tidy', () => {
+      if (term.isFresh()) failed.tick()
+    }),
+    every(garbageEveryMs, 'garbage', async () => {
+      if (!term.isFresh()) return
+      await collectGarbage({
+        installation,
+        nodes: () => [...picture.nodes.values()],
+        runtimeOf: ({ uid }) => engines.runtime(uid),
+        belongings: ({ uid }) => readBelongings(db, uid),
+        collectRows: () => collectRows(db, term.lease),
+        fence: term.fence,
+        log,
+      })
+      await deleteEmptyNodes(db, term.lease)
+    }),
+  ])
+    closers.push(stop)
+  const sweep = startSweep({ db, reconcile: options.reconcile, log })
+  closers.push(() => sweep.close())
+  const changes = listenForServiceChanges(options.databaseUrl, {
+    onChange: (service) => void refreshOne(service as ServiceUid),
+  })
+  closers.push(() => changes.close())
+  tend()
+  options.onLeading((id) => {
+    const replica = picture.replicas.get(id)
+    const runtime = replica && engines.runtime(replica.nodeUid)
+    const containerId = replica?.containers.app
+    return runtime === undefined || containerId === undefined ? undefined : { runtime, containerId }
+  })
+
+  async function refreshOne(service: ServiceUid): Promise<void> {
+    await refresh(service).catch((error: unknown) => {
+      log.debug({ err: error, service }, 'service could not be read')
+    })
+  }
+
+  /** Runs `work` at most every `ms`, never twice at once; a failure is told once until it works again. */
+  function every(ms: number, what: string, work: () => void | Promise<void>): Closer {
+    let running = false
+    let failing = false
+    const timer = setInterval(() => {
+      if (running || term.signal.aborted) return
+      running = true
+      void (async () => {
+        try {
+          await work()
+          failing = false
+        } catch (error) {
+          if (!failing && !term.signal.aborted) log.warn({ err: error, what }, 'a round of the leader failed')
+          failing = true
+        } finally {
+          running = false
+        }
+      })()
+    }, ms)
+    return () => clearInterval(timer)
+  }
+
+  await ended(term.signal)
+  await Promise.race([theKeeper.idle().then(() => writer.idle()), afterMs(farewellMs)])
+}
+
+function worldReplica(row: ReplicaRow): WorldReplica {
+  const { startedAt: _startedAt, drainingAt: _drainingAt, epoch: _epoch, ...rest } = row
+  return { ...rest, containers: {} } as WorldReplica
+}
+
+function ended(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}
+
+function afterMs(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms).unref()
+  })
+}

@@ -1,0 +1,434 @@
+import type { Environment, ReplicaId, RevisionUid, RouteVersion, Rung } from '@berth/contracts'
+import {
+  advanceDeployment,
+  LeaseLostError as RowLeaseLostError,
+  markReplicaDraining,
+  markReplicaFailed,
+  markReplicaReady,
+  recordNodeImage,
+  removeReplica,
+  reserveWake,
+  setReplicaRung,
+  writeStartTimes,
+} from '@berth/db'
+import type { Logger } from 'pino'
+import {
+  freezeReplica,
+  isLeaseLost,
+  parkReplica,
+  startReplica,
+  stopReplica,
+  wakeReplica,
+  type Failure,
+  type PlacedReplica,
+  type ReplicaDeps,
+  type ReplicaHost,
+  type StartPhase,
+} from '../replicas/index.ts'
+import type { Engines } from './engines.ts'
+import type { Term } from './leadership.ts'
+import type { ReplicaKeeper, RoutePublisher } from './ports.ts'
+import type { RowWriter } from './row-writer.ts'
+import type { Picture } from './world.ts'
+import type { ReplicaView } from './world-model.ts'
+
+/*
+ * One thing at a time per replica:
+ *
+ * start   a `starting` row becomes `ready` and routed, or `failed`; `retire` calls it off
+ * wake    frozen or parked becomes running
+ * step    withdrawn from the routes, then paused or stopped; `wake` calls it off while routers still let go
+ * retire  withdrawn, drained, stopped, removed, row gone
+ *
+ * The picture and the routes change at once, the row right behind.
+ */
+
+export type Procedures = {
+  start: typeof startReplica
+  wake: typeof wakeReplica
+  freeze: typeof freezeReplica
+  park: typeof parkReplica
+  stop: typeof stopReplica
+}
+
+const realProcedures: Procedures = {
+  start: startReplica,
+  wake: wakeReplica,
+  freeze: freezeReplica,
+  park: parkReplica,
+  stop: stopReplica,
+}
+
+export type KeeperOptions = {
+  term: Term
+  picture: Picture
+  publisher: Pick<RoutePublisher, 'publish' | 'withdrawn'>
+  writer: RowWriter
+  engines: Pick<Engines, 'host'>
+  /** Under the term's fence. */
+  deps: ReplicaDeps
+  environmentOf(revision: RevisionUid): Promise<Environment>
+  /** A start or wake has failed, or a replica has become ready (null). */
+  onOutcome(replica: ReplicaView, failure: Failure | null): void
+  log: Logger
+  procedures?: Procedures
+  now?: () => number
+}
+
+export type Keeper = ReplicaKeeper & {
+  /** Whether it is being woken: it counts as starting. */
+  waking(id: ReplicaId): boolean
+  /** Whether it is on its way down: a wake calls that off or waits for it. */
+  steppingDown(id: ReplicaId): boolean
+  /** Ended or lost without us: out of the routes at once, `failed` with its reason, containers removed. */
+  fail(id: ReplicaId, failure: Failure): void
+  /** Removes what a failed replica has left on its node; the row stays for its reason. */
+  clear(id: ReplicaId): Promise<boolean>
+  /** Resolves when nothing is being done any more. */
+  idle(): Promise<void>
+}
+
+type Operation = {
+  kind: 'start' | 'wake' | 'step' | 'retire'
+  /** Ends a start, or the waiting of a step. */
+  callOff: AbortController
+  done: Promise<unknown>
+}
+
+/** How long routers may take to let go of a replica that was idle before it stays as it is. */
+const withdrawDeadlineMs = 30_000
+const maxDrainMs = 600_000
+const smoothing = 0.3
+
+export function createReplicaKeeper(options: KeeperOptions): Keeper {
+  const { term, picture, publisher, writer, engines, log } = options
+  const procedures = options.procedures ?? realProcedures
+  const now = options.now ?? (() => performance.now())
+  const deps = options.deps
+  const wakeDeps = { ...deps, fence: term.wakeFence }
+  const operations = new Map<ReplicaId, Operation>()
+
+  /** Runs `work` as the one operation of the replica; its errors end here. */
+  function operate<T>(
+    id: ReplicaId,
+    kind: Operation['kind'],
+    work: (calledOff: AbortSignal) => Promise<T>,
+    otherwise: T,
+  ): Promise<T> {
+    const callOff = new AbortController()
+    const signal = AbortSignal.any([callOff.signal, term.signal])
+    const run = async () => {
+      try {
+        return await work(signal)
+      } catch (error) {
+        if (error instanceof RowLeaseLostError) term.lose()
+        else if (isLeaseLost(error))
+          log.debug({ replica: id, kind }, 'held back while the lease is not renewed')
+        else log.error({ err: error, replica: id, kind }, 'replica operation failed')
+        return otherwise
+      } finally {
+        operations.delete(id)
+      }
+    }
+    const operation: Operation = { kind, callOff, done: Promise.resolve() }
+    operations.set(id, operation)
+    const done = run()
+    operation.done = done
+    return done
+  }
+
+  function route(replica: ReplicaView, change: Partial<ReplicaView>): RouteVersion {
+    picture.updateReplica(replica.id, change)
+    return publisher.publish([replica.serviceUid])
+  }
+
+  function hostOf(replica: ReplicaView): ReplicaHost | null {
+    const node = picture.nodes.get(replica.nodeUid)
+    return node === undefined || node.reachability === 'down' ? null : engines.host(node)
+  }
+
+  function placed(replica: ReplicaView): PlacedReplica | null {
+    const revision = picture.revisions.get(replica.revisionUid)
+    if (revision === undefined) return null
+    const { id, address, hostPort, containers } = replica
+    return { id, address, hostPort, containers, template: revision.template }
+  }
+
+  function noteStartTime(replica: ReplicaView, from: 'cold' | Rung, ms: number): void {
+    const revision = picture.revisions.get(replica.revisionUid)
+    if (revision === undefined || from === 'running') return
+    const before = revision.startMs[from]
+    const smooth = Math.round(before === undefined ? ms : before + (ms - before) * smoothing)
+    const startMs = { ...revision.startMs, [from]: smooth }
+    picture.updateRevision(revision.uid, { startMs })
+    writer.write(revision.uid, 'start times', (db, lease) =>
+      writeStartTimes(db, lease, revision.uid, startMs),
+    )
+  }
+
+  function failNow(replica: ReplicaView, failure: Failure): void {
+    log.warn({ replica: replica.id, reason: failure.reason }, 'replica failed')
+    route(replica, { state: 'failed', serving: false, ...failure })
+    writer.write(replica.id, 'failed', (db, lease) => markReplicaFailed(db, lease, replica.id, failure))
+    options.onOutcome(replica, failure)
+  }
+
+  async function start(replica: ReplicaView, signal: AbortSignal): Promise<void> {
+    const { id } = replica
+    const host = hostOf(replica)
+    const revision = picture.revisions.get(replica.revisionUid)
+    const service = picture.services.get(replica.serviceUid)
+    if (host === null || revision === undefined || service === undefined) return
+    const env = await options.environmentOf(revision.uid)
+    let measuredFrom = now()
+    let pulled = false
+    const outcome = await procedures.start(
+      deps,
+      host,
+      {
+        id,
+        projectUid: replica.projectUid,
+        project: service.project,
+        service: service.name,
+        revision: revision.name,
+        address: replica.address,
+        hostPort: replica.hostPort,
+        template: revision.template,
+        imageRepository: revision.imageRepository,
+        imageDigest: revision.imageDigest,
+        env,
+        containers: replica.containers,
+      },
+      {
+        signal,
+        onPhase(phase, message) {
+          // How long a pull took says nothing about the next start.
+          if (phase === 'pulling') pulled = true
+          if (phase === 'starting' && pulled) measuredFrom = now()
+          tellDeployment(replica, host.name, phase, message)
+        },
+        onContainers: (containers, hostPort) => picture.updateReplica(id, { containers, hostPort }),
+      },
+    )
+    if (outcome.kind === 'aborted' || term.signal.aborted) return
+    if (outcome.kind === 'failed') return failNow(replica, outcome)
+    const ms = now() - measuredFrom
+    const current = picture.replicas.get(id)
+    if (current?.state !== 'starting') return
+    const { containers, hostPort } = outcome
+    const readyAt = new Date()
+    const ready = { state: 'ready', rung: 'running', readyAt, reason: null, message: null } as const
+    route(current, { ...ready, containers, hostPort, serving: true })
+    writer.write(id, 'ready', (db, lease) => markReplicaReady(db, lease, id))
+    writer.write(`image:${host.uid}`, 'image', (db) => recordNodeImage(db, host.uid, revision.imageDigest))
+    if (replica.restarts === 0) noteStartTime(replica, 'cold', ms)
+    options.onOutcome(current, null)
+    log.info({ replica: id, revision: revision.name, node: host.name, ms: Math.round(ms) }, 'replica ready')
+  }
+
+  function tellDeployment(replica: ReplicaView, node: string, phase: StartPhase, message: string): void {
+    const { deploymentId } = replica
+    if (deploymentId === null) return
+    writer.write(`deployment:${deploymentId}`, 'phase', (db, lease) =>
+      advanceDeployment(db, lease, deploymentId, { phase, node, message }),
+    )
+  }
+
+  async function wakeUp(id: ReplicaId): Promise<'running' | 'failed'> {
+    const replica = picture.replicas.get(id)
+    if (replica === undefined || replica.state !== 'ready') return 'failed'
+    const host = hostOf(replica)
+    const known = placed(replica)
+    if (host === null || known === null) return 'failed'
+    const { rung } = replica
+    const startedAt = now()
+    const waking = procedures.wake(wakeDeps, host, { ...known, rung }, { signal: term.signal })
+    // Every router has let go of it before it was frozen, so a request may wait in the kernel's backlog.
+    if (rung === 'frozen') route(replica, { serving: true })
+    const outcome = await waking.catch((error: unknown) => {
+      picture.updateReplica(id, { serving: false })
+      publisher.publish([replica.serviceUid])
+      throw error
+    })
+    if (term.signal.aborted) return 'failed'
+    const current = picture.replicas.get(id)
+    if (current === undefined) return 'failed'
+    if (outcome.kind === 'running' && current.state === 'ready') {
+      route(current, { rung: 'running', serving: true })
+      if (rung !== 'running') writeWoken(current, rung)
+      noteStartTime(current, rung, now() - startedAt)
+      options.onOutcome(current, null)
+      return 'running'
+    }
+    route(current, { serving: false })
+    if (outcome.kind === 'failed') failNow(current, outcome)
+    if (outcome.kind === 'cold') forget(current)
+    return 'failed'
+  }
+
+  /** A parked one reserves again; when others were faster it runs all the same, and the rows must say so. */
+  function writeWoken(replica: ReplicaView, from: 'frozen' | 'parked'): void {
+    const service = picture.services.get(replica.serviceUid)
+    writer.write(replica.id, 'woken', async (db, lease) => {
+      if (from === 'parked') {
+        const result = await reserveWake(db, lease, replica.id, service?.maxScale ?? 1)
+        if (result.kind === 'reserved') return
+        log.warn({ replica: replica.id, because: result.because }, 'woken replica was not reserved for')
+      }
+      await setReplicaRung(db, lease, replica.id, 'running')
+    })
+  }
+
+  /** Its app is gone from the node: not an error, only cold. */
+  function forget(replica: ReplicaView): void {
+    route(replica, { state: 'draining', serving: false })
+    writer.write(replica.id, 'cold', (db, lease) => markReplicaDraining(db, lease, replica.id))
+  }
+
+  async function step(
+    id: ReplicaId,
+    to: 'frozen' | 'parked',
+    calledOff: AbortSignal,
+  ): Promise<'done' | 'busy'> {
+    const replica = picture.replicas.get(id)
+    if (replica?.state !== 'ready') return 'done'
+    const host = hostOf(replica)
+    if (host === null) return 'busy'
+    if (replica.rung === 'running' && !(await withdraw(replica, withdrawDeadlineMs, calledOff))) {
+      const current = picture.replicas.get(id)
+      if (current?.state === 'ready' && !term.signal.aborted) route(current, { serving: true })
+      return 'busy'
+    }
+    const current = picture.replicas.get(id)
+    if (current?.state !== 'ready' || term.signal.aborted) return 'done'
+    let outcome
+    try {
+      outcome = await (to === 'frozen' ? procedures.freeze : procedures.park)(deps, host, current)
+    } catch (error) {
+      // Nothing went out to the engine, so it runs as before.
+      if (current.rung === 'running' && !term.signal.aborted) route(current, { serving: true })
+      throw error
+    }
+    if (outcome.kind === 'failed') {
+      // Whether it was paused is not known: not routed until somebody has looked.
+      log.warn({ replica: id, to, reason: outcome.reason, why: outcome.message }, 'step down failed')
+      return 'busy'
+    }
+    if (outcome.kind === 'gone') {
+      forget(current)
+      return 'done'
+    }
+    picture.updateReplica(id, { rung: to, serving: false })
+    writer.write(id, to, (db, lease) => setReplicaRung(db, lease, id, to))
+    log.info({ replica: id, rung: to }, 'replica stepped down')
+    return 'done'
+  }
+
+  /** Takes it out of the routes; true when every router has let go of it before the deadline. */
+  async function withdraw(
+    replica: ReplicaView,
+    deadlineMs: number,
+    calledOff: AbortSignal,
+  ): Promise<boolean> {
+    const version = route(replica, { serving: false })
+    const off = Promise.withResolvers<'off'>()
+    const listener = () => off.resolve('off')
+    calledOff.addEventListener('abort', listener, { once: true })
+    if (calledOff.aborted) listener()
+    try {
+      return (
+        (await Promise.race([publisher.withdrawn(replica.id, version, deadlineMs), off.promise])) ===
+        'withdrawn'
+      )
+    } finally {
+      calledOff.removeEventListener('abort', listener)
+    }
+  }
+
+  async function retireNow(id: ReplicaId, signal: AbortSignal): Promise<void> {
+    const replica = picture.replicas.get(id)
+    if (replica?.state !== 'draining') return
+    const timeoutMs = (picture.revisions.get(replica.revisionUid)?.template.timeoutSeconds ?? 0) * 1000
+    await withdraw(replica, Math.min(timeoutMs, maxDrainMs), signal)
+    if (term.signal.aborted) return
+    const host = hostOf(replica)
+    if (host === null) return
+    await procedures.stop(deps, host, picture.replicas.get(id) ?? replica)
+    if (term.signal.aborted) return
+    writer.write(id, 'removed', (db, lease) => removeReplica(db, lease, id))
+    picture.removeReplica(id)
+    publisher.publish([replica.serviceUid])
+    log.info({ replica: id, node: host.name }, 'replica removed')
+  }
+
+  const keeper: Keeper = {
+    bringUp(id) {
+      if (operations.has(id)) return
+      const replica = picture.replicas.get(id)
+      if (replica?.state !== 'starting') return
+      void operate(id, 'start', (signal) => start(replica, signal), undefined)
+    },
+
+    async wake(id) {
+      const operation = operations.get(id)
+      if (operation?.kind === 'wake') return operation.done as Promise<'running' | 'failed'>
+      if (operation?.kind === 'step') {
+        operation.callOff.abort()
+        await operation.done
+        return keeper.wake(id)
+      }
+      const replica = picture.replicas.get(id)
+      if (operation !== undefined || replica?.state !== 'ready') return 'failed'
+      if (replica.serving) return 'running'
+      return operate<'running' | 'failed'>(id, 'wake', () => wakeUp(id), 'failed')
+    },
+
+    async stepDown(id, to) {
+      if (operations.has(id)) return 'busy'
+      const replica = picture.replicas.get(id)
+      if (replica?.state !== 'ready') return 'done'
+      if (to === 'cold') {
+        forget(replica)
+        keeper.retire(id)
+        return 'done'
+      }
+      return operate<'done' | 'busy'>(id, 'step', (signal) => step(id, to, signal), 'busy')
+    },
+
+    retire(id) {
+      const operation = operations.get(id)
+      // A start is called off and everything else waited for; the next round comes back.
+      if (operation?.kind === 'start' || operation?.kind === 'step') operation.callOff.abort()
+      if (operation !== undefined) return
+      void operate(id, 'retire', (signal) => retireNow(id, signal), undefined)
+    },
+
+    busyWith: (id) => operations.has(id),
+    waking: (id) => operations.get(id)?.kind === 'wake',
+    steppingDown: (id) => operations.get(id)?.kind === 'step',
+
+    fail(id, failure) {
+      const replica = picture.replicas.get(id)
+      if (replica === undefined || replica.state === 'failed') return
+      failNow(replica, failure)
+      void keeper.clear(id)
+    },
+
+    async clear(id) {
+      const replica = picture.replicas.get(id)
+      if (replica === undefined || operations.has(id)) return false
+      const host = hostOf(replica)
+      if (host === null) return false
+      const work = async () => {
+        await procedures.stop(deps, host, replica, { graceSeconds: 0 })
+        return true
+      }
+      return operate(id, 'retire', work, false)
+    },
+
+    async idle() {
+      while (operations.size > 0) await Promise.all([...operations.values()].map(({ done }) => done))
+    },
+  }
+  return keeper
+}
