@@ -1,5 +1,12 @@
 import type { ServiceUid } from '@berth/contracts'
-import { acquireLease, readReconcileSnapshot, releaseLease, renewLease, serviceLeaseName } from '@berth/db'
+import {
+  acquireLease,
+  forgetServiceLease,
+  readReconcileSnapshot,
+  releaseLease,
+  renewLease,
+  serviceLeaseName,
+} from '@berth/db'
 import type { Action, ServiceMemory } from './action.ts'
 import { execute, type ExecutionContext } from './execute.ts'
 import { plan } from './plan.ts'
@@ -35,7 +42,10 @@ export async function runPass(
   try {
     for (let round = 0; round < maxRounds; round += 1) {
       const snapshot = await readReconcileSnapshot(db, service)
-      if (!snapshot) return { lookAgainMs: null }
+      if (!snapshot) {
+        await forgetServiceLease(db, lease)
+        return { lookAgainMs: null }
+      }
       const now = snapshot.readAt.getTime()
       const actions = plan(snapshot, memory, now)
       for (const action of actions) await execute({ ...context, lease, snapshot, memory }, action)

@@ -207,9 +207,10 @@ async function readDeployments(
   serviceUid: ServiceUid,
   which: 'open' | 'last finished',
 ): Promise<DeploymentFacts[]> {
-  const { deployments, deploymentEvents } = schema
-  const firstEvent = sql`(select min(${deploymentEvents.at}) from ${deploymentEvents}
-    where ${deploymentEvents.deploymentId} = ${deployments.id} and ${deploymentEvents.phase} <> 'queued')`
+  const { deployments } = schema
+  // Spelt out: drizzle leaves the table off where a statement selects from one only.
+  const firstEvent = sql`(select min(event.at) from deployment_events event
+    where event.deployment_id = deployments.id and event.phase <> 'queued')`
   const query = tx
     .select({
       id: deployments.id,

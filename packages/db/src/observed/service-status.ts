@@ -138,6 +138,11 @@ export async function deleteServiceRows(
   })
 }
 
+/** The lease of a service that is gone would stay behind for good. */
+export async function forgetServiceLease(db: Executor, lease: LeaseRef): Promise<void> {
+  await db.delete(leases).where(and(eq(leases.name, lease.name), eq(leases.epoch, lease.epoch)))
+}
+
 /**
  * Services for which something is still to be done: behind their generation, with an open deployment, being
  * deleted, or with replicas of a revision that has no traffic any more.

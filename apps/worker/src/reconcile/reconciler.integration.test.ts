@@ -1,0 +1,391 @@
+import {
+  newId,
+  type DeploymentId,
+  type DeploymentTrigger,
+  type RevisionTemplate,
+  type ServiceUid,
+} from '@berth/contracts'
+import { Keyring, notifyServiceChanged, schema } from '@berth/db'
+import {
+  buildTemplate,
+  createTestDatabase,
+  insertNode,
+  insertService,
+  type TestDatabase,
+} from '@berth/db/testing'
+import { startFakeRegistry, type FakeRegistry } from '@berth/engine/testing'
+import { pino } from 'pino'
+import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest'
+import { startReconciler, type Reconciler } from './reconciler.ts'
+import { startSweep } from './sweep.ts'
+import { standInLeader, type StandInLeader } from './testing/stand-in-leader.ts'
+
+const keyring = new Keyring(Buffer.alloc(32, 7))
+const log = pino({ level: process.env['BERTH_TEST_LOG'] ?? 'silent' })
+
+let database: TestDatabase
+let registry: FakeRegistry
+let leader: StandInLeader
+let reconciler: Reconciler
+
+beforeEach(async () => {
+  database = await createTestDatabase(inject('postgresUrl'))
+  registry = await startFakeRegistry()
+  registry.addImage({ repository: 'hello', tag: '1' })
+  leader = await standInLeader(database.db, database.url)
+  reconciler = start()
+  await insertNode(database.db, { name: 'n1' })
+})
+
+afterEach(async () => {
+  await reconciler.close()
+  await leader.close()
+  await registry.stop()
+  await database.drop()
+})
+
+function start(): Reconciler {
+  return startReconciler({
+    db: database.db,
+    databaseUrl: database.url,
+    redisUrl: inject('redisUrl'),
+    installation: newId('WorkerId').slice(4),
+    worker: newId('WorkerId'),
+    keyring,
+    registryAccess: () => ({
+      platformRegistry: registry.address,
+      allowedHosts: [],
+      credentials: () => undefined,
+    }),
+    log,
+  })
+}
+
+function template(tag: string, change: Partial<RevisionTemplate> = {}): RevisionTemplate {
+  const [container] = buildTemplate().containers
+  if (!container) throw new Error('a template has a container')
+  return buildTemplate({
+    containers: [{ ...container, image: `${registry.address}/hello:${tag}` }],
+    ...change,
+  })
+}
+
+async function createService(change: Partial<typeof schema.services.$inferInsert> = {}) {
+  const uid = newId('ServiceUid')
+  const env = keyring.seal(JSON.stringify({ A: 'b' }), `service:${uid}:env`)
+  return insertService(database.db, { uid, template: template('1'), env, ...change })
+}
+
+/** What the API does for a change of the template: one transaction, then a notification. */
+async function deploy(
+  service: ServiceUid,
+  generation: number,
+  trigger: DeploymentTrigger = 'update',
+): Promise<DeploymentId> {
+  const id = newId('DeploymentId')
+  const project = (await read()).project
+  await database.db.insert(schema.deployments).values({
+    id,
+    projectUid: project,
+    serviceUid: service,
+    serviceName: 'any',
+    generation,
+    trigger,
+    createdBy: 'test',
+  })
+  await notifyServiceChanged(database.db, service)
+  return id
+}
+
+async function change(service: ServiceUid, set: string): Promise<void> {
+  await database.db.execute(`update services set ${set} where uid = '${service}'`)
+  await notifyServiceChanged(database.db, service)
+}
+
+async function useTemplate(service: ServiceUid, generation: number, next: RevisionTemplate): Promise<void> {
+  const json = JSON.stringify(next).replaceAll("'", "''")
+  await database.db.execute(
+    `update services set generation = ${generation}, template = '${json}'::jsonb where uid = '${service}'`,
+  )
+}
+
+async function read() {
+  const { db } = database
+  const [projects, services, status, deployments, events, revisions, replicas, leases] = await Promise.all([
+    db.select().from(schema.projects),
+    db.select().from(schema.services),
+    db.select().from(schema.serviceStatus),
+    db.select().from(schema.deployments),
+    db.select().from(schema.deploymentEvents),
+    db.select().from(schema.revisions),
+    db.select().from(schema.replicas),
+    db.select().from(schema.leases),
+  ])
+  const [project] = projects
+  if (!project) throw new Error('the default project is not there')
+  return {
+    project: project.uid,
+    services,
+    status: status[0],
+    ready: status[0]?.conditions[0],
+    deployments,
+    events,
+    revisions,
+    replicas,
+    leases,
+  }
+}
+
+async function ended(id: DeploymentId) {
+  return vi.waitFor(
+    async () => {
+      const deployment = (await read()).deployments.find((row) => row.id === id)
+      if (!deployment?.finishedAt) throw new Error(`still ${deployment?.phase} (${deployment?.reason})`)
+      return deployment
+    },
+    { timeout: 40_000, interval: 25 },
+  )
+}
+
+async function eventually(check: (state: Awaited<ReturnType<typeof read>>) => void): Promise<void> {
+  await vi.waitFor(async () => check(await read()), { timeout: 40_000, interval: 25 })
+}
+
+describe('a deployment', () => {
+  test('brings the first revision to serve', async () => {
+    const { uid, name } = await createService()
+    const deployment = await ended(await deploy(uid, 1, 'create'))
+    expect(deployment).toMatchObject({ phase: 'succeeded', reason: null, revisionName: `${name}-00001` })
+    await eventually(({ status, ready, replicas }) => {
+      expect(status).toMatchObject({
+        observedGeneration: 1,
+        latestCreatedRevision: `${name}-00001`,
+        latestReadyRevision: `${name}-00001`,
+        traffic: [{ revision: `${name}-00001`, percent: 100, tag: null }],
+      })
+      expect(ready).toMatchObject({ status: 'True', reason: 'Serving' })
+      expect(replicas).toMatchObject([{ state: 'ready' }])
+    })
+    const { revisions, events } = await read()
+    const [revision] = revisions
+    expect(revision?.readyAt).not.toBeNull()
+    const env = keyring.openText(revision?.env ?? Buffer.alloc(0), `revision:${revision?.uid}:env`)
+    expect(JSON.parse(env)).toEqual({ A: 'b' })
+    expect(events.map(({ phase }) => phase)).toEqual([
+      'resolving',
+      'placing',
+      'placing',
+      'shifting',
+      'succeeded',
+    ])
+    expect(events[2]).toMatchObject({ node: 'n1' })
+  })
+
+  test('moves the traffic, and only then retires the old replicas', async () => {
+    const { uid, name } = await createService()
+    await ended(await deploy(uid, 1, 'create'))
+    registry.addImage({ repository: 'hello', tag: '2', layers: [Buffer.from('other')] })
+    await useTemplate(uid, 2, template('2'))
+    await ended(await deploy(uid, 2))
+    await eventually(({ status, replicas, revisions }) => {
+      expect(status?.traffic).toMatchObject([{ revision: `${name}-00002` }])
+      expect(replicas.map(({ revisionUid }) => revisionUid)).toEqual([
+        revisions.find(({ number }) => number === 2)?.uid,
+      ])
+    })
+    expect(leader.acknowledged).toHaveLength(2)
+    expect(leader.retiredTooEarly).toEqual([])
+  })
+
+  test('holds the old replicas until the routers have acknowledged', async () => {
+    const { uid, name } = await createService()
+    await ended(await deploy(uid, 1, 'create'))
+    leader.acknowledge(false)
+    await useTemplate(uid, 2, template('1', { concurrency: 1 }))
+    const id = await deploy(uid, 2)
+    await eventually(({ status, deployments }) => {
+      expect(status?.traffic).toMatchObject([{ revision: `${name}-00002` }])
+      expect(deployments.find((row) => row.id === id)).toMatchObject({ phase: 'shifting' })
+    })
+    reconciler.nudge(uid, 'swept')
+    expect((await read()).replicas.map(({ state }) => state)).toEqual(['ready', 'ready'])
+    leader.acknowledge(true)
+    await notifyServiceChanged(database.db, uid)
+    expect(await ended(id)).toMatchObject({ phase: 'succeeded' })
+    await eventually(({ replicas }) => expect(replicas).toHaveLength(1))
+  })
+
+  test('of the same image and template makes no revision', async () => {
+    const { uid, name } = await createService()
+    await ended(await deploy(uid, 1, 'create'))
+    const second = await ended(await deploy(uid, 2))
+    expect(second).toMatchObject({ phase: 'succeeded', revisionName: `${name}-00001` })
+    expect(second.message).toMatch(/unchanged/)
+    expect((await read()).revisions).toHaveLength(1)
+  })
+
+  test('is superseded by a newer one, whose revision alone keeps replicas', async () => {
+    leader.onStart((attempt) => (attempt === 1 ? 'hang' : 'ready'))
+    const { uid, name } = await createService()
+    const first = await deploy(uid, 1, 'create')
+    await eventually(({ replicas }) => expect(replicas).toHaveLength(1))
+    await useTemplate(uid, 2, template('1', { concurrency: 1 }))
+    const second = await deploy(uid, 2)
+    expect(await ended(first)).toMatchObject({ phase: 'superseded', reason: 'Superseded' })
+    expect(await ended(second)).toMatchObject({ phase: 'succeeded', revisionName: `${name}-00002` })
+    await eventually(({ replicas, revisions }) =>
+      expect(replicas.map(({ revisionUid }) => revisionUid)).toEqual([
+        revisions.find(({ number }) => number === 2)?.uid,
+      ]),
+    )
+  })
+
+  test('that is cancelled leaves the traffic and no replicas', async () => {
+    const { uid, name } = await createService()
+    await ended(await deploy(uid, 1, 'create'))
+    leader.onStart(() => 'hang')
+    await useTemplate(uid, 2, template('1', { concurrency: 1 }))
+    const id = await deploy(uid, 2)
+    await eventually(({ replicas }) => expect(replicas).toHaveLength(2))
+    await database.db.execute(`update deployments set cancel_requested_at = now() where id = '${id}'`)
+    await notifyServiceChanged(database.db, uid)
+    expect(await ended(id)).toMatchObject({ phase: 'cancelled', reason: 'Cancelled' })
+    await eventually(({ replicas, status, ready }) => {
+      expect(replicas).toHaveLength(1)
+      expect(status?.traffic).toMatchObject([{ revision: `${name}-00001` }])
+      expect(ready).toMatchObject({ status: 'True' })
+      expect(ready?.message).toMatch(/was cancelled/)
+    })
+  })
+
+  test('rolls back to a revision that wakes on request, without starting anything', async () => {
+    const { uid, name } = await createService()
+    await ended(await deploy(uid, 1, 'create'))
+    await useTemplate(uid, 2, template('1', { concurrency: 1 }))
+    await ended(await deploy(uid, 2))
+    await eventually(({ replicas }) => expect(replicas).toHaveLength(1))
+    await change(uid, `generation = 3, pinned_revision = '${name}-00001'`)
+    const rollback = await ended(await deploy(uid, 3, 'rollback'))
+    expect(rollback).toMatchObject({ phase: 'succeeded', revisionName: `${name}-00001` })
+    await eventually(({ status, replicas }) => {
+      expect(status).toMatchObject({ latestReadyRevision: `${name}-00002` })
+      expect(status?.traffic).toMatchObject([{ revision: `${name}-00001`, percent: 100 }])
+      expect(replicas).toHaveLength(0)
+    })
+  })
+})
+
+describe('a failing deployment', () => {
+  test('of an image that was never pushed says how to push it', async () => {
+    const { uid } = await createService({ template: template('9') })
+    const deployment = await ended(await deploy(uid, 1, 'create'))
+    expect(deployment).toMatchObject({ phase: 'failed', reason: 'ImageNotFound' })
+    expect(deployment.message).toContain(`docker push ${registry.address}/hello:9`)
+    await eventually(({ ready }) => expect(ready).toMatchObject({ status: 'False', reason: 'ImageNotFound' }))
+    expect(await read()).toMatchObject({ revisions: [], replicas: [] })
+  })
+
+  test('asks a registry that stumbles again', async () => {
+    registry.intercept(/^HEAD/, (_request, response) => void response.writeHead(500).end())
+    const { uid } = await createService()
+    const id = await deploy(uid, 1, 'create')
+    expect(await ended(id)).toMatchObject({ phase: 'succeeded' })
+    const { events } = await read()
+    expect(events.map(({ message }) => message).join('\n')).toMatch(
+      /RegistryUnreachable[^]*resolving .* attempt 2/,
+    )
+  })
+
+  test('of another architecture ends at once', async () => {
+    registry.addImage({ repository: 'hello', tag: 'arm', architecture: 'arm64' })
+    const { uid } = await createService({ template: template('arm') })
+    const deployment = await ended(await deploy(uid, 1, 'create'))
+    expect(deployment).toMatchObject({ phase: 'failed', reason: 'ArchitectureMismatch' })
+    expect(deployment.message).toContain('arm64')
+  })
+
+  test('that crashes three times in a row ends early, and the old revision serves on', async () => {
+    const { uid, name } = await createService()
+    await ended(await deploy(uid, 1, 'create'))
+    leader.onStart(() => ({ reason: 'AppCrashed', message: 'exit code 1: no such table' }))
+    await useTemplate(uid, 2, template('1', { concurrency: 1 }))
+    const deployment = await ended(await deploy(uid, 2))
+    expect(deployment).toMatchObject({ phase: 'failed', reason: 'AppCrashed' })
+    await eventually(({ status, ready, replicas }) => {
+      expect(status?.traffic).toMatchObject([{ revision: `${name}-00001` }])
+      expect(ready).toMatchObject({ status: 'True', reason: 'Serving' })
+      expect(ready?.message).toContain('no such table')
+      expect(replicas.filter(({ state }) => state === 'failed')).toHaveLength(3)
+      expect(replicas.filter(({ state }) => state === 'ready')).toHaveLength(1)
+    })
+  })
+
+  test('that no node can take says so with counts, and goes on when one can', async () => {
+    const { uid } = await createService({ template: template('1', { nodeSelector: { disk: 'ssd' } }) })
+    const id = await deploy(uid, 1, 'create')
+    await eventually(({ ready, events }) => {
+      expect(ready).toMatchObject({ status: 'False', reason: 'Unplaceable' })
+      expect(ready?.message).toContain('1 node: lacks label disk=ssd')
+      expect(events.map(({ message }) => message).join()).toContain('1 node: lacks label disk=ssd')
+    })
+    await insertNode(database.db, { name: 'n2', labels: { disk: 'ssd' } })
+    expect(await ended(id)).toMatchObject({ phase: 'succeeded', reason: null })
+  })
+})
+
+describe('a deletion', () => {
+  test('leaves no row', async () => {
+    const { uid } = await createService()
+    await ended(await deploy(uid, 1, 'create'))
+    await change(uid, 'deleted_at = now()')
+    await eventually((state) =>
+      expect(state).toMatchObject({ services: [], deployments: [], revisions: [], replicas: [] }),
+    )
+    await eventually(({ leases }) => expect(leases.map(({ name }) => name)).toEqual(['leader']))
+  })
+
+  test('in the middle of a deployment ends that first', async () => {
+    leader.onStart(() => 'hang')
+    const { uid } = await createService()
+    await deploy(uid, 1, 'create')
+    await eventually(({ replicas }) => expect(replicas).toHaveLength(1))
+    await change(uid, 'deleted_at = now()')
+    await eventually((state) => expect(state).toMatchObject({ services: [], replicas: [] }))
+  })
+})
+
+describe('what was forgotten', () => {
+  test('is picked up at the start', async () => {
+    await reconciler.close()
+    const { uid } = await createService()
+    const id = await deploy(uid, 1, 'create')
+    reconciler = start()
+    expect(await ended(id)).toMatchObject({ phase: 'succeeded' })
+  })
+
+  test('is found by the sweep', async () => {
+    await reconciler.close()
+    const { uid } = await createService()
+    const found = new Set<string>()
+    const sweep = startSweep({
+      db: database.db,
+      reconcile: (service) => void found.add(service),
+      log,
+      intervalMs: 20,
+    })
+    await vi.waitFor(() => expect([...found]).toEqual([uid]), { timeout: 20_000 })
+    await sweep.close()
+  })
+
+  test('is not lost when a pass is cut off by another worker', async () => {
+    const second = start()
+    const services = await Promise.all([createService(), createService(), createService()])
+    const ids = await Promise.all(services.map(({ uid }) => deploy(uid, 1, 'create')))
+    for (const id of ids) expect(await ended(id)).toMatchObject({ phase: 'succeeded' })
+    await eventually(({ replicas, revisions }) => {
+      expect(replicas).toHaveLength(3)
+      expect(revisions).toHaveLength(3)
+    })
+    await second.close()
+  })
+})
