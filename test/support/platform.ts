@@ -16,7 +16,7 @@ import { parseSettings, portVariables, type PortName, type Ports } from '../../i
 import { startSupervisor, waitUntilReady } from '../../infra/src/start-supervisor.ts'
 import { privateDatabaseUrl } from '../../infra/src/stores/postgres.ts'
 import { privateRedisUrls } from '../../infra/src/stores/redis.ts'
-import { askRestart, readStatus } from '../../infra/src/supervisor/control-client.ts'
+import { askProcess, askRestart, readStatus } from '../../infra/src/supervisor/control-client.ts'
 import type { ProcessStatus } from '../../infra/src/supervisor/supervised-process.ts'
 import { askEdge, type EdgeAnswer, type EdgeRequest } from './edge.ts'
 import type { EngineConnection } from './engines.ts'
@@ -277,6 +277,10 @@ export function connectPlatform(connection: PlatformConnection) {
       ),
     /** `./berth restart <name>`: gracefully for the router. */
     restart: (name: string) => askRestart(supervisorSocket, name),
+    /** Stops a process and keeps it stopped (connections are refused) until `resume`. */
+    pause: (name: string) => askProcess(supervisorSocket, 'pause', name),
+    /** Starts a paused process and waits until it is ready. */
+    resume: (name: string) => askProcess(supervisorSocket, 'resume', name),
   }
 }
 

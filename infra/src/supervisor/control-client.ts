@@ -14,8 +14,17 @@ export async function readStatus(socketPath: string): Promise<SupervisorStatus |
 }
 
 /** Replaces one process; a Failure tells why that did not work. Waits up to two minutes. */
-export async function askRestart(socketPath: string, name: string): Promise<void> {
-  const path = `/restart/${encodeURIComponent(name)}`
+export function askRestart(socketPath: string, name: string): Promise<void> {
+  return askProcess(socketPath, 'restart', name)
+}
+
+/** Does something to one process and waits until it is done; `pause` keeps it stopped until `resume`. */
+export async function askProcess(
+  socketPath: string,
+  verb: 'restart' | 'pause' | 'resume',
+  name: string,
+): Promise<void> {
+  const path = `/${verb}/${encodeURIComponent(name)}`
   const answer = await callHttp({ target: { socketPath }, method: 'POST', path, timeoutMs: 120_000 }).catch(
     (error: unknown) => {
       if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ECONNREFUSED')

@@ -5,13 +5,17 @@ import type { SupervisorStatus } from './supervisor.ts'
 
 export type ControlActions = {
   status(): SupervisorStatus
+  /** What can be done to one process, by name. */
   restart(name: string): Promise<void>
+  pause(name: string): Promise<void>
+  resume(name: string): Promise<void>
   /** Begins to stop; the answer goes out before the end. */
   down(): void
 }
 
 /**
- * HTTP on a unix socket in a folder of the user alone: `GET /status`, `POST /restart/<process>`, `POST /down`.
+ * HTTP on a unix socket in a folder of the user alone: `GET /status`, `POST /down`, and
+ * `POST /restart/<process>`, `/pause/<process>`, `/resume/<process>`.
  * Whoever listens here is the supervisor of this data folder.
  */
 export async function serveControl(socketPath: string, actions: ControlActions): Promise<Server> {
@@ -30,11 +34,11 @@ export async function serveControl(socketPath: string, actions: ControlActions):
 }
 
 async function answer(request: string, actions: ControlActions, outgoing: ServerResponse): Promise<void> {
-  const restart = /^POST \/restart\/([a-z-]+)$/.exec(request)?.[1]
+  const [, verb, name] = /^POST \/(restart|pause|resume)\/([a-z-]+)$/.exec(request) ?? []
   if (request === 'GET /status') {
     send(outgoing, 200, actions.status())
-  } else if (restart !== undefined) {
-    await actions.restart(restart)
+  } else if (name !== undefined && (verb === 'restart' || verb === 'pause' || verb === 'resume')) {
+    await actions[verb](name)
     send(outgoing, 200, actions.status())
   } else if (request === 'POST /down') {
     send(outgoing, 202, {})

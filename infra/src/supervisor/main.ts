@@ -45,6 +45,8 @@ async function main(): Promise<void> {
   const control = await serveControl(run.supervisorSocket, {
     status: () => supervisor.status(),
     restart: (name) => supervisor.restart(name),
+    pause: (name) => supervisor.pause(name),
+    resume: (name) => supervisor.resume(name),
     down: stop,
   })
   process.on('SIGTERM', stop)

@@ -76,6 +76,7 @@ export class SupervisedProcess {
   start(): void {
     if (this.#wanted) return
     this.#wanted = true
+    this.#deaths = 0
     this.#launch()
   }
 

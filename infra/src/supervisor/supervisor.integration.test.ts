@@ -141,6 +141,19 @@ test('what a killed supervisor left is found by its record and ended', async () 
   for (const identity of found) expect(isAlive(identity)).toBe(false)
 })
 
+test('a paused process stays away until it is resumed', async () => {
+  const supervisor = supervise({ stores: [await standIn('redis')], apps: [await standIn('api')] })
+  await supervisor.start()
+  const before = stateOf(supervisor, 'redis').pid
+  await supervisor.pause('redis')
+  expect(stateOf(supervisor, 'redis')).toMatchObject({ state: 'stopped', pid: null })
+  expect(stateOf(supervisor, 'api').state).toBe('ready')
+  await supervisor.resume('redis')
+  const after = stateOf(supervisor, 'redis')
+  expect(after.state).toBe('ready')
+  expect(after.pid).not.toBe(before)
+})
+
 test('an unknown process cannot be restarted, and the message names those there are', async () => {
   const supervisor = supervise({ apps: [await standIn('api')] })
   await supervisor.start()

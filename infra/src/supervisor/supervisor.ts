@@ -98,12 +98,26 @@ export class Supervisor {
 
   /** Replaces one process, without losing a request where it can hand over. Failure for an unknown name. */
   async restart(name: string): Promise<void> {
+    await this.#find(name).replace(readyTimeoutMs)
+  }
+
+  /** Stops one process until `resume` starts it again. Failure for an unknown name. */
+  async pause(name: string): Promise<void> {
+    await this.#find(name).stop()
+  }
+
+  /** Starts a process that was stopped, and waits until it is ready. */
+  async resume(name: string): Promise<void> {
+    const found = this.#find(name)
+    found.start()
+    await found.whenReady(readyTimeoutMs)
+  }
+
+  #find(name: string): SupervisedProcess {
     const found = this.#processes.find(({ spec }) => spec.name === name)
-    if (found === undefined) {
-      const names = this.#processes.map(({ spec }) => spec.name).join(', ')
-      throw new Failure(`There is no process "${name}"; there are ${names}.`)
-    }
-    await found.replace(readyTimeoutMs)
+    if (found !== undefined) return found
+    const names = this.#processes.map(({ spec }) => spec.name).join(', ')
+    throw new Failure(`There is no process "${name}"; there are ${names}.`)
   }
 
   /** Stops everything, the last started first. Each has its own deadline, so this ends. */
