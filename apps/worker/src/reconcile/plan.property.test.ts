@@ -1,0 +1,331 @@
+import type { NodeUid, ReplicaId } from '@berth/contracts'
+import { isFinalPhase } from '@berth/contracts'
+import type { DeploymentFacts, ReconcileSnapshot } from '@berth/db'
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { Action, ServiceMemory } from './action.ts'
+import { plan } from './plan.ts'
+import {
+  aDeployment,
+  aNode,
+  aReplica,
+  aRevision,
+  aSnapshot,
+  readAtMs,
+  revisionUid,
+} from './testing/snapshot-builders.ts'
+import { isAcknowledged } from './wanted-traffic.ts'
+
+/*
+ * A model of everything around the plan: users deploy, cancel, roll back and delete, starts succeed and fail,
+ * routers acknowledge when they like, and a worker dies between any two actions.
+ */
+
+type Event =
+  | { kind: 'deploy'; sameContent: boolean }
+  | { kind: 'cancel' }
+  | { kind: 'rollback' }
+  | { kind: 'delete' }
+  | { kind: 'start'; outcome: 'ready' | 'AppCrashed' | 'NodeLost' }
+  | { kind: 'acknowledge' }
+  | { kind: 'removed' }
+  | { kind: 'pass'; survives: number }
+  | { kind: 'time'; ms: number }
+
+const event: fc.Arbitrary<Event> = fc.oneof(
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('deploy' as const), sameContent: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.constantFrom<Event>({ kind: 'cancel' }, { kind: 'rollback' }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('start' as const),
+      outcome: fc.constantFrom(
+        'ready' as const,
+        'ready' as const,
+        'AppCrashed' as const,
+        'NodeLost' as const,
+      ),
+    }),
+  },
+  { weight: 4, arbitrary: fc.constantFrom<Event>({ kind: 'acknowledge' }, { kind: 'removed' }) },
+  {
+    weight: 8,
+    arbitrary: fc.record({ kind: fc.constant('pass' as const), survives: fc.integer({ min: 0, max: 6 }) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('time' as const), ms: fc.integer({ min: 1, max: 90_000 }) }),
+  },
+)
+
+class Model {
+  snapshot: ReconcileSnapshot = aSnapshot({ nodes: [aNode('n1'), aNode('n2')] })
+  memory: ServiceMemory = {}
+  now = readAtMs
+  gone = false
+  content = 1
+  replicas = 0
+
+  apply(change: Event): void {
+    const { service, open } = this.snapshot
+    switch (change.kind) {
+      case 'deploy': {
+        if (service.deletedAt) return
+        if (!change.sameContent) this.content += 1
+        this.change({ service: { ...service, generation: service.generation + 1, pinnedRevision: null } })
+        const fresh = { revisionUid: null, revisionName: null, phase: 'queued' as const, workedOnSince: null }
+        const startedAt = new Date(this.now)
+        this.change({ open: [...open, aDeployment(service.generation + 1, { ...fresh, startedAt })] })
+        return
+      }
+      case 'cancel':
+        return this.change({
+          open: open.map((each) => ({ ...each, cancelRequestedAt: new Date(this.now) })),
+        })
+      case 'rollback': {
+        const target = this.snapshot.revisions.find(({ readyAt }) => readyAt !== null)
+        if (!target || service.deletedAt) return
+        const generation = service.generation + 1
+        const deployment = aDeployment(generation, {
+          trigger: 'rollback',
+          revisionUid: null,
+          revisionName: null,
+          phase: 'queued',
+          workedOnSince: null,
+          startedAt: new Date(this.now),
+        })
+        return this.change({
+          service: { ...service, generation, pinnedRevision: target.name },
+          open: [...open, deployment],
+        })
+      }
+      case 'delete':
+        return this.change({ service: { ...service, deletedAt: new Date(this.now) } })
+      case 'start':
+        return this.endStart(change.outcome)
+      case 'acknowledge':
+        return this.change({
+          acknowledged: this.snapshot.status.traffic
+            .filter(({ percent }) => percent > 0)
+            .map(({ revision, percent }) => ({ revision: this.uidOf(revision), percent })),
+        })
+      case 'removed':
+        return this.change({ replicas: this.snapshot.replicas.filter(({ state }) => state !== 'draining') })
+      case 'time':
+        this.now += change.ms
+        return
+      case 'pass':
+        this.pass(change.survives)
+    }
+  }
+
+  /** Runs until quiet, or dies after so many actions and forgets what it knew. True when it came to rest. */
+  pass(survives: number): boolean {
+    let left = survives
+    for (let round = 0; round < 20 && !this.gone; round += 1) {
+      const actions = plan({ ...this.snapshot, readAt: new Date(this.now) }, this.memory, this.now)
+      for (const action of actions) {
+        if (left <= 0) {
+          this.memory = {}
+          return false
+        }
+        left -= 1
+        this.execute(action)
+      }
+      if (actions.every(({ kind }) => kind === 'wait' || kind === 'set-condition')) return true
+    }
+    return this.gone
+  }
+
+  private execute(action: Action): void {
+    switch (action.kind) {
+      case 'resolve-image': {
+        const { generation } = this.snapshot.service
+        const hash = { contentHash: `hash-${this.content}`, digest: 'sha256:1' }
+        this.step(action.deployment, { phase: 'resolving', workedOnSince: new Date(this.now) })
+        this.memory.image = {
+          deployment: action.deployment,
+          generation,
+          kind: 'resolved',
+          image: { repository: 'r/hello', architectures: [], ...hash },
+        }
+        return
+      }
+      case 'make-revision': {
+        const number = (this.snapshot.revisions.at(-1)?.number ?? 0) + 1
+        const { contentHash, digest: imageDigest } = action.image
+        const revision = aRevision(number, { contentHash, imageDigest, createdAt: new Date(this.now) })
+        this.change({ revisions: [...this.snapshot.revisions, revision] })
+        return this.step(action.deployment, {
+          phase: 'placing',
+          revisionUid: revision.uid,
+          revisionName: revision.name,
+        })
+      }
+      case 'reuse-revision':
+        return this.step(action.deployment, {
+          phase: 'placing',
+          workedOnSince: new Date(this.now),
+          revisionUid: action.revision.uid,
+          revisionName: action.revision.name,
+        })
+      case 'place-replicas':
+        for (const node of action.nodes) this.start(action.deployment, action.revision.uid, node.uid)
+        return
+      case 'shift-traffic': {
+        const latest = action.ready?.latest ? { latestReadyRevision: action.ready.name } : {}
+        this.change({ status: { ...this.snapshot.status, ...latest, traffic: action.traffic } })
+        const readyUid = action.ready?.uid
+        const readyAt = new Date(this.now)
+        this.change({
+          revisions: this.snapshot.revisions.map((each) =>
+            each.uid === readyUid && each.readyAt === null ? { ...each, readyAt } : each,
+          ),
+        })
+        if (action.deployment) this.step(action.deployment.id, { phase: 'shifting' })
+        return
+      }
+      case 'finish-deployment': {
+        const ended = this.snapshot.open.find(({ id }) => id === action.deployment)
+        if (!ended) throw new Error('ended twice')
+        const { phase, reason, message } = action
+        const last = this.snapshot.lastFinished
+        this.change({
+          open: this.snapshot.open.filter(({ id }) => id !== action.deployment),
+          lastFinished:
+            last && last.generation > ended.generation ? last : { ...ended, phase, reason, message },
+        })
+        return
+      }
+      case 'retire-replicas':
+        for (const id of action.replicas) this.retire(id)
+        return
+      case 'set-condition': {
+        const { ready, observedGeneration } = action
+        return this.change({ status: { ...this.snapshot.status, ready, observedGeneration } })
+      }
+      case 'report-trouble':
+        return this.step(action.deployment, { reason: action.reason, message: action.message })
+      case 'delete-service':
+        expect(this.snapshot.replicas.every(({ state }) => state === 'failed')).toBe(true)
+        this.gone = true
+        return
+      case 'wait':
+    }
+  }
+
+  private retire(id: ReplicaId): void {
+    const replica = this.snapshot.replicas.find((each) => each.id === id)
+    if (!this.snapshot.service.deletedAt && replica) {
+      const served = this.snapshot.acknowledged?.some(({ revision }) => revision === replica.revisionUid)
+      expect(served ?? false, 'a replica retires while routers still send it requests').toBe(false)
+      const routed = this.snapshot.status.traffic.some(
+        ({ revision }) => this.uidOf(revision) === replica.revisionUid,
+      )
+      expect(routed, 'a replica of a routed revision retires').toBe(false)
+    }
+    this.change({
+      replicas: this.snapshot.replicas.map((each) =>
+        each.id === id ? { ...each, state: 'draining' as const } : each,
+      ),
+    })
+  }
+
+  private start(deployment: DeploymentFacts['id'], revision: string, nodeUid: NodeUid): void {
+    const active = this.snapshot.open.at(-1)
+    expect(deployment, 'only the newest deployment starts replicas').toBe(active?.id)
+    this.replicas += 1
+    const replica = aReplica(`r${this.replicas}`, Number(revision.slice(4)), {
+      state: 'starting',
+      readyAt: null,
+      nodeUid,
+      deploymentId: deployment,
+    })
+    this.change({ replicas: [...this.snapshot.replicas, replica] })
+  }
+
+  private endStart(outcome: 'ready' | 'AppCrashed' | 'NodeLost'): void {
+    const first = this.snapshot.replicas.find(({ state }) => state === 'starting')
+    if (!first) return
+    const at = new Date(this.now)
+    const failed = { state: 'failed' as const, failedAt: at, reason: outcome, message: outcome }
+    const end = outcome === 'ready' ? { state: 'ready' as const, readyAt: at } : failed
+    this.change({
+      replicas: this.snapshot.replicas.map((each) => (each === first ? { ...each, ...end } : each)),
+    })
+  }
+
+  private step(id: DeploymentFacts['id'], change: Partial<DeploymentFacts>): void {
+    const active = this.snapshot.open.at(-1)
+    expect(id, 'only the newest deployment gets on').toBe(active?.id)
+    this.change({ open: this.snapshot.open.map((each) => (each.id === id ? { ...each, ...change } : each)) })
+  }
+
+  private change(change: Partial<ReconcileSnapshot>): void {
+    this.snapshot = { ...this.snapshot, ...change }
+  }
+
+  private uidOf(name: string) {
+    return revisionUid(Number(name.slice(-5)))
+  }
+
+  /** Everything around the plan works from now on. */
+  settle(): void {
+    for (let turn = 0; turn < 60; turn += 1) {
+      this.pass(1_000)
+      this.apply({ kind: 'acknowledge' })
+      this.apply({ kind: 'removed' })
+      this.apply({ kind: 'start', outcome: 'ready' })
+      this.apply({ kind: 'time', ms: 61_000 })
+    }
+  }
+}
+
+test('whatever happens, the service comes to rest with the wanted replicas alone', () => {
+  fc.assert(
+    fc.property(fc.array(event, { maxLength: 60 }), (events) => {
+      const model = new Model()
+      for (const each of events) model.apply(each)
+      model.settle()
+      const { open, status, replicas, lastFinished } = model.snapshot
+      expect(open).toEqual([])
+      expect(lastFinished === null || isFinalPhase(lastFinished.phase)).toBe(true)
+      expect(isAcknowledged(model.snapshot)).toBe(true)
+      const routed = status.traffic.map(({ revision }) => revision)
+      const live = replicas.filter(({ state }) => state !== 'failed')
+      for (const { revisionUid: uid } of live)
+        expect(routed.map((name) => revisionUid(Number(name.slice(-5))))).toContain(uid)
+      expect(status.observedGeneration).toBe(model.snapshot.service.generation)
+      const again = plan({ ...model.snapshot, readAt: new Date(model.now) }, model.memory, model.now)
+      expect(again, 'a second look finds nothing to do').toEqual([])
+    }),
+    { numRuns: 400 },
+  )
+})
+
+test('whatever happened, a deletion leaves nothing that runs', () => {
+  fc.assert(
+    fc.property(fc.array(event, { maxLength: 40 }), (events) => {
+      const model = new Model()
+      for (const each of events) model.apply(each)
+      model.apply({ kind: 'delete' })
+      model.settle()
+      expect(model.gone).toBe(true)
+    }),
+    { numRuns: 200 },
+  )
+})
+
+test('traffic never moves to a revision that was not ready', () => {
+  fc.assert(
+    fc.property(fc.array(event, { maxLength: 60 }), (events) => {
+      const model = new Model()
+      for (const each of events) {
+        model.apply(each)
+        for (const { revision } of model.snapshot.status.traffic)
+          expect(model.snapshot.revisions.find(({ name }) => name === revision)?.readyAt).toBeInstanceOf(Date)
+      }
+    }),
+    { numRuns: 300 },
+  )
+})
