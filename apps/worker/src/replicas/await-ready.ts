@@ -6,7 +6,7 @@ import { describeEnd, lastLines } from './container-end.ts'
 import { probeUntilReady, type ProbeTarget } from './readiness-probe.ts'
 import type { Failure, ReplicaHost } from './replica-deps.ts'
 
-export const defaultStartupDeadlineMs = 240_000
+const defaultStartupDeadlineMs = 240_000
 
 export type StartingApp = {
   address: string

@@ -42,7 +42,7 @@ export async function probeUntilReady(
 }
 
 /** One question. Never throws. */
-export async function probeOnce(probe: ProbeTemplate, target: ProbeTarget): Promise<ProbeResult> {
+async function probeOnce(probe: ProbeTemplate, target: ProbeTarget): Promise<ProbeResult> {
   const { check } = probe
   const timeoutMs = probe.timeoutSeconds * 1000
   if (check.port !== undefined && check.port !== target.containerPort)

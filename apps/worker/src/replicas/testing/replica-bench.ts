@@ -9,7 +9,7 @@ import type { ReplicaDeps, ReplicaHost, StartableReplica } from '../replica-deps
 import { replicaRows } from '../replica-rows.ts'
 import { createStartGate } from '../start-gate.ts'
 
-export const digest = `sha256:${'d'.repeat(64)}`
+const digest = `sha256:${'d'.repeat(64)}`
 const repository = 'acme/app'
 export const wantedImage = { imageRepository: `registry.test/${repository}`, imageDigest: digest }
 

@@ -1,0 +1,58 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
+import { Worker } from 'node:worker_threads'
+import { sql } from 'drizzle-orm'
+import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { openDatabase, type Database } from './connection.ts'
+import { migrateDatabase } from './migrate.ts'
+import { pools, projects } from './schema.ts'
+import { StoreUnavailableError } from './store-error.ts'
+
+const name = `migrate_${randomBytes(6).toString('hex')}`
+let server: Database
+let url: string
+beforeAll(async () => {
+  const postgresUrl = inject('postgresUrl')
+  server = openDatabase(postgresUrl, { applicationName: 'test', maxConnections: 1 })
+  await server.execute(sql.raw(`create database ${name}`))
+  const own = new URL(postgresUrl)
+  own.pathname = `/${name}`
+  url = own.toString()
+})
+afterAll(async () => {
+  await server.execute(sql.raw(`drop database ${name} with (force)`))
+  await server.close()
+})
+
+test('many processes may migrate at once, and again, and make the defaults once', async () => {
+  await Promise.all([migrateDatabase(url), migrateDatabase(url), migrateDatabase(url)])
+  await migrateDatabase(url)
+  const db = openDatabase(url, { applicationName: 'test', maxConnections: 1 })
+  expect(await db.select({ name: projects.name }).from(projects)).toEqual([{ name: 'default' }])
+  expect(await db.select({ name: pools.name }).from(pools)).toEqual([{ name: 'default' }])
+  await db.close()
+})
+
+/** A thread of its own stands for the process: it has its own environment and exit code. */
+async function runProgram(env: Record<string, string>): Promise<{ code: unknown; stderr: string }> {
+  const program = new Worker(new URL('migrate-main.ts', import.meta.url), { env, stderr: true })
+  const stderr = text(program.stderr)
+  const [code] = (await once(program, 'exit')) as unknown[]
+  return { code, stderr: await stderr }
+}
+
+test('the program migrates what DATABASE_URL names, and says what is wrong with it', async () => {
+  expect(await runProgram({ DATABASE_URL: url })).toEqual({ code: 0, stderr: '' })
+  expect(await runProgram({})).toEqual({ code: 2, stderr: 'DATABASE_URL is not set.\n' })
+  const missing = new URL(url)
+  missing.pathname = '/no_such_database'
+  const outcome = await runProgram({ DATABASE_URL: missing.toString() })
+  expect(outcome.code).toBe(1)
+  expect(outcome.stderr).toContain('3D000')
+})
+
+test('a server that is not there is unavailable', async () => {
+  const nowhere = 'postgres://nobody@localhost/none?host=/nonexistent'
+  await expect(migrateDatabase(nowhere)).rejects.toBeInstanceOf(StoreUnavailableError)
+})
