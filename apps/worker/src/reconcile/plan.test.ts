@@ -113,7 +113,7 @@ describe('the first replicas', () => {
     expect(kinds(rollingOut([aReplica('a', 1), starting]))).toEqual(['set-condition', 'wait'])
   })
   test('go to another node after a failure', () => {
-    const snapshot = rollingOut([aReplica('a', 1), aFailure('b', 2, 5_000)], {
+    const snapshot = rollingOut([aFailure('b', 2, 5_000)], {
       nodes: [aNode('n1'), aNode('n2', { reserved: { cpuMillis: 0, memoryBytes: 2048 * 1024 ** 2 } })],
     })
     expect(planNow(snapshot)).toMatchObject([{ kind: 'place-replicas', nodes: [{ name: 'n2' }] }])

@@ -43,7 +43,7 @@ function planTraffic(snapshot: ReconcileSnapshot, active: DeploymentFacts | unde
  * stays until every router has acknowledged the new one.
  */
 function planRetirement(snapshot: ReconcileSnapshot, active: DeploymentFacts | undefined): Action[] {
-  const wanted = new Set<string>((snapshot.acknowledged ?? []).map(({ revision }) => revision))
+  const wanted = new Set<string>()
   if (active?.revisionUid) wanted.add(active.revisionUid)
   const routed = new Set(snapshot.status.traffic.map(({ revision }) => revision))
   const acknowledged = isAcknowledged(snapshot)
