@@ -1,0 +1,26 @@
+import { revisionTemplate, serviceSpec } from '@berth/contracts'
+import { expect, test } from 'vitest'
+import { fromTemplate, toTemplate } from './flat-spec.ts'
+
+const base = { name: 'hello', image: 'hello' }
+const specs = [
+  {},
+  { cpu: '250m', memory: '1.5Gi', port: 3000, command: ['/app'], args: ['-v'] },
+  { concurrency: 0, timeoutSeconds: 3600, pool: 'fast', nodeSelector: { disk: 'ssd' } },
+  { readinessProbe: { httpGet: { path: '/ready', port: 9000, httpHeaders: [{ name: 'A', value: 'b' }] } } },
+  { startupProbe: { tcpSocket: {}, periodSeconds: 2 }, livenessProbe: { grpc: { service: 'health' } } },
+  { readinessProbe: { grpc: { port: 50_051 } }, livenessProbe: { tcpSocket: { port: 1 } } },
+]
+
+test.each(specs)('%j becomes a template and comes back as it was', (fields) => {
+  const template = toTemplate(serviceSpec.parse({ ...base, ...fields }))
+  expect(revisionTemplate.parse(template)).toEqual(template)
+  const again = serviceSpec.parse({ ...base, ...fromTemplate(template) })
+  expect(toTemplate(again)).toEqual(template)
+  expect(fromTemplate(toTemplate(again))).toEqual(fromTemplate(template))
+})
+
+test('amounts are kept exactly', () => {
+  const flat = fromTemplate(toTemplate(serviceSpec.parse({ ...base, cpu: '250m', memory: '1.5Gi' })))
+  expect(flat).toMatchObject({ cpu: 0.25, memory: '1536Mi' })
+})
