@@ -3,7 +3,7 @@ import { parseConfig } from './config.ts'
 import { startRouter } from './router.ts'
 
 /** Access lines are collected up to this size, and written at least every second. */
-const logBufferBytes = 16 * 1024
+const logBufferBytes = 4096
 const logFlushMs = 1000
 
 const config = parseConfig(process.env)

@@ -14,7 +14,7 @@ export type LeaderLinkOptions = {
     onFrame(frame: LeaderFrame): void
     onLed(led: boolean): void
   }): LeaderChannel | undefined
-  openRedis(events: { onFrame(frame: LeaderFrame): void }): RedisChannel | undefined
+  openRedis(events: { onFrame(frame: LeaderFrame): void; onReady(): void }): RedisChannel | undefined
   version(): RouteVersion | undefined
   /** Takes over a table or a change; `gap` asks for the whole table. */
   onRoutes(frame: RouteSnapshot | RouteDelta): 'applied' | 'stale' | 'gap'
@@ -63,6 +63,7 @@ export function openLeaderLink(options: LeaderLinkOptions): LeaderLink {
     onFrame(frame) {
       if (!direct?.led()) take(frame)
     },
+    onReady: () => void greetThroughRedis(),
   })
   const direct = options.openDirect({
     hello,
@@ -72,7 +73,6 @@ export function openLeaderLink(options: LeaderLinkOptions): LeaderLink {
     },
   })
   const greeting = setInterval(() => void greetThroughRedis(), greetMs)
-  void greetThroughRedis()
 
   return {
     send,

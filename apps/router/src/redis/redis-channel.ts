@@ -9,6 +9,8 @@ export type RedisChannelOptions = {
   incarnation: string
   log: Logger
   onFrame(frame: LeaderFrame): void
+  /** Redis answers, for the first time or again. */
+  onReady(): void
 }
 
 export type RedisChannel = {
@@ -43,6 +45,7 @@ export function openRedisChannel(options: RedisChannelOptions): RedisChannel {
   sender.on('ready', () => {
     if (down) log.info('redis is back')
     down = false
+    options.onReady()
   })
   listener.on('error', () => undefined)
   listener.on('message', (_channel, text) => {

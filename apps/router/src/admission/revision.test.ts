@@ -1,0 +1,247 @@
+import fc from 'fast-check'
+import { describe, expect, test, vi } from 'vitest'
+import type { RevisionRoute } from '@berth/contracts'
+import { aReplica, aRevision } from '../testing/routes.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import type { Claim, Replica } from './replica.ts'
+import type { Refusal } from './revision-queue.ts'
+import { RevisionAdmission } from './revision.ts'
+
+const silent: Upstream = {
+  send: () => ({ resume: () => undefined, abort: () => undefined }),
+  close: () => Promise.resolve(),
+}
+
+/** Admission with a clock of its own. */
+function admission(route: Partial<RevisionRoute>) {
+  const clock = { now: 0 }
+  const emptied: string[] = []
+  const failed: string[] = []
+  const revision = new RevisionAdmission(aRevision(route), {
+    now: () => clock.now,
+    connect: () => silent,
+    onQueued: () => undefined,
+    onEmptied: (replica: Replica) => emptied.push(replica.id),
+    onReplicaFailed: (replica, cause) => failed.push(`${replica.id} ${cause}`),
+  })
+  return { revision, clock, emptied, failed }
+}
+
+function waiting(revision: RevisionAdmission, bytes = 0, deadlineMs = 60_000) {
+  const seen: { claim?: Claim; refusal?: Refusal; leave: () => void } = { leave: () => undefined }
+  seen.leave = revision.wait({
+    bytes,
+    deadlineMs,
+    grant: (claim) => (seen.claim = claim),
+    refuse: (refusal) => (seen.refusal = refusal),
+  })
+  return seen
+}
+
+function must<Value>(value: Value | undefined): Value {
+  if (value === undefined) throw new Error('nothing there')
+  return value
+}
+
+describe('claims', () => {
+  test('are never more than concurrency allows and are given back once, whatever happens', () => {
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('ask' as const) }),
+      fc.record({ kind: fc.constant('release' as const), nth: fc.nat(20), twice: fc.boolean() }),
+      fc.record({ kind: fc.constant('leave' as const), nth: fc.nat(20) }),
+      fc.record({
+        kind: fc.constant('list' as const),
+        ids: fc.uniqueArray(fc.constantFrom('a', 'b', 'c', 'd')),
+      }),
+    )
+    const property = fc.property(
+      fc.integer({ min: 1, max: 5 }),
+      fc.array(step, { maxLength: 60 }),
+      (concurrency, steps) => {
+        const { revision } = admission({ concurrency })
+        const held: Claim[] = []
+        const waiters: { leave: () => void }[] = []
+        const ever = new Set<Replica>()
+        for (const now of steps) {
+          if (now.kind === 'ask') {
+            const claim = revision.tryClaim()
+            if (claim) held.push(claim)
+            else
+              waiters.push({
+                leave: revision.wait({
+                  bytes: 1,
+                  deadlineMs: 60_000,
+                  grant: (granted) => held.push(granted),
+                  refuse: () => undefined,
+                }),
+              })
+          } else if (now.kind === 'release') {
+            const [claim] = held.splice(now.nth % Math.max(1, held.length), 1)
+            claim?.release()
+            if (now.twice) claim?.release()
+          } else if (now.kind === 'leave') {
+            const [waiter] = waiters.splice(now.nth % Math.max(1, waiters.length), 1)
+            waiter?.leave()
+          } else revision.update(aRevision({ concurrency, replicas: now.ids.map((id) => aReplica(id)) }))
+          for (const claim of held) ever.add(claim.replica)
+          const byId = new Map<string, number>()
+          for (const { replica } of held) byId.set(replica.id, (byId.get(replica.id) ?? 0) + 1)
+          for (const count of byId.values()) expect(count).toBeLessThanOrEqual(concurrency)
+          expect(revision.inFlight).toBe(held.length)
+          // Nobody waits while a listed replica has a free slot.
+          const free = revision.replicas.some((replica) => replica.inFlight < concurrency)
+          expect(free && revision.queued > 0).toBe(false)
+        }
+        for (const claim of held.splice(0)) claim.release()
+        while (held.length > 0) held.pop()?.release()
+        revision.remove()
+        expect([...ever].every((replica) => replica.inFlight === 0)).toBe(true)
+      },
+    )
+    fc.assert(property, { numRuns: 300 })
+  })
+
+  test('go to who waited longest', () => {
+    const { revision } = admission({ concurrency: 1, replicas: [aReplica('a')] })
+    const first = must(revision.tryClaim())
+    const [one, two] = [waiting(revision), waiting(revision)]
+    expect(revision.tryClaim()).toBeUndefined()
+    first.release()
+    expect(one.claim?.replica.id).toBe('a')
+    expect(two.claim).toBeUndefined()
+    one.claim?.release()
+    expect(two.claim?.replica.id).toBe('a')
+  })
+})
+
+describe('balance', () => {
+  test('up to concurrency 3 the replica used last is used again, so that the tail goes idle', () => {
+    const { revision } = admission({ concurrency: 1, replicas: ['a', 'b', 'c'].map((id) => aReplica(id)) })
+    const claims = [1, 2, 3].map(() => must(revision.tryClaim()))
+    const [, middle, last] = claims
+    for (const claim of claims) if (claim !== middle) claim.release()
+    middle?.release()
+    expect(must(revision.tryClaim()).replica.id).toBe(middle?.replica.id)
+    expect(must(revision.tryClaim()).replica.id).toBe(last?.replica.id)
+  })
+
+  test('above, the replica with the fewest requests takes the next', () => {
+    const { revision } = admission({
+      concurrency: 10,
+      replicas: [aReplica('a'), aReplica('b'), aReplica('c')],
+    })
+    for (let i = 0; i < 9; i += 1) revision.tryClaim()
+    expect(revision.replicas.map(({ inFlight }) => inFlight)).toEqual([3, 3, 3])
+  })
+
+  test('0 is unlimited', () => {
+    const { revision } = admission({ concurrency: 0, replicas: [aReplica('a')] })
+    for (let i = 0; i < 2000; i += 1) must(revision.tryClaim())
+    expect(revision.inFlight).toBe(2000)
+  })
+})
+
+describe('waiting', () => {
+  test('is bounded by number and by bytes', () => {
+    const { revision } = admission({})
+    for (let i = 0; i < 10_000; i += 1) waiting(revision)
+    expect(waiting(revision).refusal).toEqual({ kind: 'queue-full', atMaxScale: false })
+    revision.remove()
+    const heavy = admission({ atMaxScale: true }).revision
+    const first = waiting(heavy, 60 * 1024 * 1024)
+    expect(waiting(heavy, 5 * 1024 * 1024).refusal).toEqual({ kind: 'queue-full', atMaxScale: true })
+    first.leave()
+    expect(waiting(heavy, 5 * 1024 * 1024).refusal).toBeUndefined()
+    heavy.remove()
+  })
+
+  test('ends at the deadline', () => {
+    vi.useFakeTimers()
+    const { revision } = admission({})
+    const waiter = waiting(revision, 0, 5000)
+    vi.advanceTimersByTime(4999)
+    expect(waiter.refusal).toBeUndefined()
+    vi.advanceTimersByTime(1)
+    expect(waiter.refusal).toEqual({ kind: 'queue-deadline', atMaxScale: false })
+    expect(revision.queued).toBe(0)
+    vi.useRealTimers()
+  })
+
+  test('goes on when the revision is blocked but still has a replica', () => {
+    const route = aRevision({ concurrency: 1, replicas: [aReplica('a')] })
+    const { revision } = admission(route)
+    const claim = must(revision.tryClaim())
+    const waiter = waiting(revision)
+    revision.update({ ...route, blocked: { reason: 'Unplaceable', message: 'full' } })
+    expect(waiter.refusal).toBeUndefined()
+    claim.release()
+    expect(waiter.claim).toBeDefined()
+  })
+
+  test('ends when the revision leaves the table', () => {
+    const { revision } = admission({})
+    const waiter = waiting(revision)
+    revision.remove()
+    expect(waiter.refusal).toEqual({ kind: 'withdrawn' })
+  })
+})
+
+describe('a replica that failed', () => {
+  test('is out for a while, longer each time, and who waits gets it when it is back', () => {
+    vi.useFakeTimers()
+    const { revision, clock, failed } = admission({ concurrency: 1, replicas: [aReplica('a')] })
+    const claim = must(revision.tryClaim())
+    revision.replicaFailed(claim.replica, 'connect')
+    claim.release()
+    expect(failed).toEqual(['a connect'])
+    const waiter = waiting(revision)
+    clock.now = 100
+    vi.advanceTimersByTime(100)
+    const again = must(waiter.claim)
+    revision.replicaFailed(again.replica, 'connect')
+    again.release()
+    clock.now = 250
+    expect(revision.tryClaim()).toBeUndefined()
+    clock.now = 300
+    const good = must(revision.tryClaim())
+    good.replica.succeeded()
+    good.release()
+    expect(revision.tryClaim()).toBeDefined()
+    vi.useRealTimers()
+  })
+})
+
+describe('the report', () => {
+  test('averages what was in flight and queued over the time since the one before', () => {
+    const { revision, clock } = admission({ concurrency: 1, replicas: [aReplica('a')] })
+    const claim = must(revision.tryClaim())
+    clock.now = 100
+    revision.tryClaim()
+    const waiter = waiting(revision)
+    clock.now = 300
+    waiter.leave()
+    clock.now = 400
+    claim.release()
+    clock.now = 500
+    // (1 x 100 + 2 x 200 + 1 x 100 + 0 x 100) / 500
+    expect(revision.report()).toMatchObject({
+      concurrency: 1.2,
+      requests: 2,
+      inFlight: 0,
+      queued: 0,
+      replicas: [{ id: 'a', inFlight: 0, idleMs: 100 }],
+    })
+    clock.now = 1000
+    expect(revision.report()).toMatchObject({ concurrency: 0, requests: 0, replicas: [{ idleMs: 600 }] })
+  })
+
+  test('a replica is emptied once its last request has ended after it was withdrawn', () => {
+    const route = aRevision({ replicas: [aReplica('a'), aReplica('b')] })
+    const { revision, emptied } = admission(route)
+    const claim = must(revision.tryClaim())
+    revision.update({ ...route, replicas: [] })
+    expect(emptied).toEqual(['b'])
+    claim.release()
+    expect(emptied).toEqual(['b', 'a'])
+  })
+})

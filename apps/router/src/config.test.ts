@@ -1,0 +1,35 @@
+import { expect, test } from 'vitest'
+import { parseConfig } from './config.ts'
+import { askerOf, parseTrustedProxies } from './exchange/asker.ts'
+
+test('descriptors of a supervisor win over ports', () => {
+  const config = parseConfig({ BERTH_INSTALLATION: 'i1', BERTH_EDGE_FDS: '3,4', BERTH_ADMIN_FD: '5' })
+  expect(config).toMatchObject({ edge: [{ fd: 3 }, { fd: 4 }], admin: { fd: 5 }, drainMs: 600_000 })
+})
+
+test('without a supervisor it listens on both loopback addresses', () => {
+  expect(parseConfig({ BERTH_INSTALLATION: 'i1' }).edge).toEqual([
+    { host: '127.0.0.1', port: 8080 },
+    { host: '::1', port: 8080 },
+  ])
+})
+
+test('everything that is wrong is said at once, with its value', () => {
+  const env = { BERTH_EDGE_PORT: '80.5', BERTH_EDGE_FDS: '1', BERTH_TRUSTED_PROXIES: '10.0.0.0/33' }
+  expect(() => parseConfig(env)).toThrow(/INSTALLATION.*"80\.5".*FDS is "1".*"10\.0\.0\.0\/33"/)
+})
+
+test('a proxy is trusted by address or network, and ids are taken over when they are well formed', () => {
+  const trusted = parseTrustedProxies('10.0.0.0/8, ::1')
+  const raw = ['X-Request-Id', 'abc-1', 'traceparent', `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`]
+  expect(askerOf(raw, '::ffff:10.1.2.3', trusted)).toEqual({
+    address: '10.1.2.3',
+    trusted: true,
+    requestId: 'abc-1',
+    traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`,
+  })
+  const fresh = askerOf(['X-Request-Id', 'a b', 'traceparent', '00-0-0-00'], '11.0.0.1', trusted)
+  expect(fresh.trusted).toBe(false)
+  expect(fresh.requestId).toMatch(/^[0-9a-f]{24}$/)
+  expect(fresh.traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/)
+})

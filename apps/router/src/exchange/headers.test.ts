@@ -1,0 +1,65 @@
+import { expect, test } from 'vitest'
+import { headersForClient, headersForReplica, headerValue, type Asker } from './headers.ts'
+
+const asker: Asker = { address: '10.0.0.9', trusted: false, requestId: 'id', traceparent: '00-a-b-01' }
+
+test('what concerns one hop is removed, also what Connection names, but never what decides who is asked', () => {
+  const raw = [
+    'Host',
+    'h',
+    'Connection',
+    'close, X-Hop, Authorization, Host',
+    'X-Hop',
+    '1',
+    'Keep-Alive',
+    '5',
+  ]
+  const sent = headersForReplica([...raw, 'Authorization', 'Bearer x', 'TE', 'trailers, gzip'], asker)
+  expect(headerValue(sent, 'x-hop')).toBeUndefined()
+  expect(headerValue(sent, 'keep-alive')).toBeUndefined()
+  expect(headerValue(sent, 'connection')).toBeUndefined()
+  expect(headerValue(sent, 'authorization')).toBe('Bearer x')
+  expect(headerValue(sent, 'host')).toBe('h')
+  expect(headerValue(sent, 'te')).toBe('trailers')
+})
+
+test('a platform header that Connection names is there all the same', () => {
+  const sent = headersForReplica(['Host', 'h', 'Connection', 'X-Forwarded-For, X-Request-Id'], asker)
+  expect(headerValue(sent, 'x-forwarded-for')).toBe('10.0.0.9')
+  expect(headerValue(sent, 'x-request-id')).toBe('id')
+})
+
+test('claims of a client about its way here are replaced, look-alikes and internal names dropped', () => {
+  const names = [
+    'X-Forwarded-For',
+    'X-Forwarded-Port',
+    'X_Forwarded_Proto',
+    'Forwarded',
+    'X-Real-IP',
+    'X-Berth-A',
+  ]
+  const sent = headersForReplica(['Host', 'h', ...names.flatMap((name) => [name, 'evil'])], asker)
+  expect(sent).not.toContain('evil')
+})
+
+test('a trusted proxy is believed, and its list goes on', () => {
+  const raw = [
+    'Host',
+    'h',
+    'X-Forwarded-For',
+    '1.1.1.1',
+    'X-Forwarded-For',
+    '2.2.2.2',
+    'X-Forwarded-Proto',
+    'https',
+  ]
+  const sent = headersForReplica(raw, { ...asker, trusted: true, address: 'fd00::1' })
+  expect(headerValue(sent, 'x-forwarded-for')).toBe('1.1.1.1, 2.2.2.2, fd00::1')
+  expect(headerValue(sent, 'x-forwarded-proto')).toBe('https')
+  expect(headerValue(sent, 'forwarded')).toBe('for="[fd00::1]";host="h";proto=http')
+})
+
+test('an answer keeps its own headers in order, repeated ones too', () => {
+  const raw = ['Set-Cookie', 'a', 'Connection', 'close, x-y', 'X-Y', '1', 'Transfer-Encoding', 'chunked']
+  expect(headersForClient([...raw, 'Set-Cookie', 'b'])).toEqual(['Set-Cookie', 'a', 'Set-Cookie', 'b'])
+})

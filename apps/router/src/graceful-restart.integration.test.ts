@@ -1,0 +1,134 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { Agent, request } from 'node:http'
+import * as net from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { eventually, startApp, type App } from './testing/edge.ts'
+import { aReplica, aRevision, aSnapshot, testInstallation } from './testing/routes.ts'
+
+type Handle = { fd: number; close(): void; getsockname(out: { port?: number }): number }
+const { _createServerHandle: createHandle } = net as unknown as {
+  _createServerHandle: (address: string, port: number, family: 4 | 6, fd: number) => Handle
+}
+
+/** A socket that is bound and does not accept: what a supervisor hands to its routers. */
+function bind(): { fd: number; port: number; close(): void } {
+  const handle = createHandle('127.0.0.1', 0, 4, -1)
+  const name: { port?: number } = {}
+  handle.getsockname(name)
+  return { fd: handle.fd, port: name.port ?? 0, close: () => handle.close() }
+}
+
+let folder: string
+let app: App
+const edge = bind()
+const admin = bind()
+const routers: ChildProcess[] = []
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'br-'))
+  app = await startApp((request, response) => {
+    request.resume()
+    setTimeout(() => response.end('ok'), 5)
+  })
+  const table = aSnapshot({ revisions: [aRevision({ replicas: [aReplica('r1', app.port)] })] })
+  await writeFile(join(folder, 'routes.json'), JSON.stringify(table))
+})
+afterAll(async () => {
+  for (const router of routers) if (router.exitCode === null) router.kill('SIGKILL')
+  edge.close()
+  admin.close()
+  await app.close()
+  await rm(folder, { recursive: true, force: true })
+})
+
+/** A router with nobody around it: no leader, no Redis, only its kept table. */
+function startProcess(): ChildProcess {
+  const router = spawn(process.execPath, [join(import.meta.dirname, 'main.ts')], {
+    env: {
+      BERTH_INSTALLATION: testInstallation,
+      BERTH_HUB_SOCKET: join(folder, 'nobody'),
+      BERTH_ROUTE_TABLE_FILE: join(folder, 'routes.json'),
+      BERTH_EDGE_FDS: '3',
+      BERTH_ADMIN_FD: '4',
+      BERTH_LOG_LEVEL: 'warn',
+    },
+    stdio: ['ignore', 'inherit', 'inherit', edge.fd, admin.fd],
+  })
+  routers.push(router)
+  return router
+}
+
+/** The answer of `/readyz`, and of which process it is. */
+function readiness(): Promise<{ ready: boolean; pid: number } | undefined> {
+  return new Promise((resolve) => {
+    const asked = request(
+      { port: admin.port, host: '127.0.0.1', path: '/readyz', agent: false },
+      (answer) => {
+        answer.resume()
+        resolve({ ready: answer.statusCode === 200, pid: Number(answer.headers['x-berth-pid']) })
+      },
+    )
+    asked.setTimeout(1000, () => asked.destroy())
+    asked.once('error', () => resolve(undefined))
+    asked.end()
+  })
+}
+
+async function untilReady(router: ChildProcess): Promise<void> {
+  await eventually(async () => {
+    expect(router.exitCode).toBeNull()
+    const state = await readiness()
+    return state?.ready === true && state.pid === router.pid
+  }, 40_000)
+}
+
+function get(agent: Agent): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const asked = request(
+      { port: edge.port, host: '127.0.0.1', agent, headers: { host: 'hello.localhost' } },
+      (answer) => {
+        answer.once('error', reject)
+        answer.once('end', () => resolve(answer.statusCode ?? 0))
+        answer.resume()
+      },
+    )
+    asked.once('error', reject)
+    asked.end()
+  })
+}
+
+test('routers replace each other under load from their kept tables, and no request is lost', async () => {
+  let current = startProcess()
+  await untilReady(current)
+  const agent = new Agent({ keepAlive: true, maxSockets: 8 })
+  const failures: unknown[] = []
+  let answered = 0
+  let stopped = false
+  const clients = Array.from({ length: 8 }, async () => {
+    while (!stopped)
+      await get(agent).then(
+        (status) => (status === 200 ? (answered += 1) : failures.push(status)),
+        (error: unknown) => failures.push(error),
+      )
+  })
+  for (let swap = 0; swap < 3; swap += 1) {
+    const before = current
+    current = startProcess()
+    await untilReady(current)
+    const seen = answered
+    before.kill('SIGTERM')
+    const [code] = (await once(before, 'exit')) as [number | null]
+    expect(code).toBe(0)
+    await eventually(() => answered > seen + 50)
+  }
+  stopped = true
+  await Promise.all(clients)
+  agent.destroy()
+  expect(failures).toEqual([])
+  current.kill('SIGTERM')
+  await once(current, 'exit')
+})
