@@ -11,14 +11,14 @@ import {
 } from '@berth/engine'
 import type { ReplicaHost } from './replica-deps.ts'
 
-export type WantedImage = {
+type WantedImage = {
   projectUid: string
   /** `registry/repository`. */
   imageRepository: string
   imageDigest: string
 }
 
-export type ImageProgress = (message: string) => void
+type ImageProgress = (message: string) => void
 
 /** Brings images to nodes: once per node and digest at a time, whoever asks. */
 export type ImageSupply = {

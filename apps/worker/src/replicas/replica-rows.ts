@@ -1,8 +1,8 @@
 import {
   ensureProjectNetwork,
+  giveUpSpare,
   markSpareReady,
   recordContainers,
-  removeSpare,
   reserveSpare,
   spareOfReplica,
   takeSpare,
@@ -28,7 +28,8 @@ export type ReplicaRows = {
   /** Binds a spare to the replica, one that is still being made if need be; its port becomes the replica's. */
   takeSpare(key: SpareKey, replicaId: string): Promise<SpareRow | null>
   spareOfReplica(replicaId: string): Promise<SpareRow | null>
-  removeSpare(id: string): Promise<void>
+  /** False when a replica has it, or there is none. */
+  giveUpSpare(id: string): Promise<boolean>
 }
 
 /** `networkCidr` is the block that subnets are cut from (`BERTH_NETWORK_CIDR`). */
@@ -55,6 +56,6 @@ export function replicaRows(
     },
     takeSpare: (key, replicaId) => takeSpare(db, lease, key, replicaId, { joinUnready: true }),
     spareOfReplica: (replicaId) => spareOfReplica(db, replicaId),
-    removeSpare: (id) => removeSpare(db, lease, id),
+    giveUpSpare: (id) => giveUpSpare(db, lease, id),
   }
 }

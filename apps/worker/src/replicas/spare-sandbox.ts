@@ -64,16 +64,19 @@ export async function openSpare(
   )
 }
 
-/** Removes a spare that no replica has, container first. Fails with an `EngineError`; the row stays then. */
+/**
+ * Removes a spare unless a replica has taken it. Fails with an `EngineError`; garbage collection removes the
+ * container then, since no row names it any more.
+ */
 export async function removeSpareSandbox(
   deps: ReplicaDeps,
   host: ReplicaHost,
   row: Pick<SpareRow, 'id' | 'containerId'>,
 ): Promise<void> {
+  if (!(await deps.rows.giveUpSpare(row.id))) return
   try {
     await host.runtime.remove(row.containerId ?? sandboxName(deps.installation, row.id), deps.fence)
   } catch (error) {
     if (!isEngineError(error, 'NotFound')) throw error
   }
-  await deps.rows.removeSpare(row.id)
 }

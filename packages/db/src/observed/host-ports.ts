@@ -8,6 +8,9 @@ export const hostPortRange = { first: 20_000, last: 29_999 } as const
 /** A stale route must never reach another tenant's app, so a port rests after use. */
 export const portQuarantineMs = 10 * 60_000
 
+/** When the rest of a port ends that begins now. */
+export const restUntil = sql`clock_timestamp() + make_interval(secs => ${portQuarantineMs / 1000})`
+
 type Owner = { replicaId: string } | { spareId: string }
 
 /**
@@ -46,7 +49,7 @@ export async function quarantinePortsOf(tx: Executor, replicaId: string): Promis
     .set({
       replicaId: null,
       spareId: null,
-      quarantinedUntil: sql`clock_timestamp() + make_interval(secs => ${portQuarantineMs / 1000})`,
+      quarantinedUntil: restUntil,
     })
     .where(eq(hostPorts.replicaId, replicaId))
 }

@@ -7,8 +7,8 @@ import { createTestDatabase, type TestDatabase } from '../testing/test-database.
 import { readReplica, removeReplica } from './replicas.ts'
 import {
   freeSpares,
+  giveUpSpare,
   markSpareReady,
-  removeSpare,
   reserveSpare,
   spareOfReplica,
   takeSpare,
@@ -111,10 +111,26 @@ test('a bound spare keeps its row until its replica is removed, then its port re
   expect(ports[0]?.quarantinedUntil).not.toBeNull()
 })
 
-test('a spare that nobody took leaves nothing, not even a resting port', async () => {
+test('a spare that nobody took can be given up once, and its port rests', async () => {
   const { db } = database
   const row = await spare(true)
-  await removeSpare(db, lease, row.id)
+  expect(await giveUpSpare(db, lease, row.id)).toBe(true)
+  expect(await giveUpSpare(db, lease, row.id)).toBe(false)
   expect(await freeSpares(db, key.nodeUid)).toEqual([])
-  expect(await db.select().from(hostPorts).where(eq(hostPorts.nodeUid, key.nodeUid))).toEqual([])
+  const ports = await db.select().from(hostPorts).where(eq(hostPorts.nodeUid, key.nodeUid))
+  expect(ports).toMatchObject([
+    { replicaId: null, spareId: null, quarantinedUntil: expect.any(Date) as Date },
+  ])
+})
+
+test('a spare is either taken or given up, never both', async () => {
+  const { db } = database
+  for (let round = 0; round < 10; round += 1) {
+    const [row, replica] = [await spare(true), await newReplica()]
+    const [taken, givenUp] = await Promise.all([
+      takeSpare(db, lease, key, replica.id),
+      giveUpSpare(db, lease, row.id),
+    ])
+    expect((taken !== null) !== givenUp).toBe(true)
+  }
 })

@@ -3,7 +3,7 @@ import { and, asc, eq, isNull, sql } from 'drizzle-orm'
 import { withTransaction, type Executor } from '../connection.ts'
 import { requireLease, type LeaseRef } from '../leases.ts'
 import { hostPorts, nodes, replicas, spareSandboxes } from '../schema.ts'
-import { assignHostPort } from './host-ports.ts'
+import { assignHostPort, restUntil } from './host-ports.ts'
 
 /*
  * A spare is free while its host port names no replica, and bound to the replica that it names afterwards. A bound
@@ -115,13 +115,26 @@ export async function takeSpare(
   })
 }
 
-/** Its container is gone: deletes the row, and its port when no replica has it. No route ever named that port. */
-export async function removeSpare(db: Executor, lease: LeaseRef, id: string): Promise<void> {
-  await withTransaction(db, async (tx) => {
+/**
+ * Gives up a spare that no replica has, before its container is removed, so that nobody can take it meanwhile; its
+ * port rests until the container is surely gone. False when a replica has it, or there is none.
+ */
+export async function giveUpSpare(db: Executor, lease: LeaseRef, id: string): Promise<boolean> {
+  return withTransaction(db, async (tx) => {
     await requireLease(tx, lease)
-    await tx.delete(hostPorts).where(and(eq(hostPorts.spareId, id), isNull(hostPorts.replicaId)))
-    await tx.update(hostPorts).set({ spareId: null }).where(eq(hostPorts.spareId, id))
+    const free = await tx
+      .select({ id: spareSandboxes.id })
+      .from(spareSandboxes)
+      .innerJoin(hostPorts, ofSpare)
+      .where(and(eq(spareSandboxes.id, id), isNull(hostPorts.replicaId)))
+      .for('update')
+    if (free.length === 0) return false
+    await tx
+      .update(hostPorts)
+      .set({ spareId: null, quarantinedUntil: restUntil })
+      .where(eq(hostPorts.spareId, id))
     await tx.delete(spareSandboxes).where(eq(spareSandboxes.id, id))
+    return true
   })
 }
 
