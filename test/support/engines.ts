@@ -50,7 +50,7 @@ async function startEngine(slot: Slot, index: number, isolated: boolean): Promis
   const folder = join(slot.folder, name)
   mkdirSync(folder, { recursive: true, mode: 0o711 })
   const configFile = join(folder, 'daemon.json')
-  writeFileSync(configFile, '{}')
+  writeFileSync(configFile, JSON.stringify(await engineConfig(folder)))
   const socketPath = join(folder, 'docker.sock')
   const label = `berth-t${slot.number}${name}`
   const address = isolated ? await makeNamespace(slot, index, label) : slot.address(index)
@@ -103,6 +103,16 @@ async function startEngine(slot: Slot, index: number, isolated: boolean): Promis
   }
   await engine.start()
   return engine
+}
+
+/**
+ * Engines before 24 take their id from a key that all of a machine share unless it is moved; Berth would refuse
+ * the second one as the same engine. Newer ones keep an id in their data and do not know the setting.
+ */
+async function engineConfig(folder: string): Promise<Record<string, string>> {
+  const { stdout } = await run('dockerd', ['--version'])
+  const major = Number(/version (\d+)\./.exec(stdout)?.[1])
+  return major < 24 ? { 'deprecated-key-path': join(folder, 'key.json') } : {}
 }
 
 async function makeBridge(slot: Slot, index: number, label: string): Promise<void> {
