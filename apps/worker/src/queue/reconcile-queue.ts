@@ -5,7 +5,7 @@ import {
   type ReconcileReason,
   type ServiceUid,
 } from '@berth/contracts'
-import { Queue, Worker } from 'bullmq'
+import { Worker } from 'bullmq'
 import { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 
@@ -24,54 +24,10 @@ export type QueueOptions = {
 const concurrency = 8
 const lockMs = 5_000
 const stalledCheckMs = 1_000
-const commandTimeoutMs = 1_000
 const maxReconnectDelayMs = 1_000
 const retryStrategy = (attempt: number) => Math.min(maxReconnectDelayMs, attempt * 100)
 /** A pass that its worker did not survive is simply done again, however often. */
 const maxStalledCount = 1_000_000
-
-export type ReconcileProducer = {
-  /** Asks for a pass by some worker. Resolves within about a second; false when Redis does not take it. */
-  enqueue(service: ServiceUid, reason: ReconcileReason): Promise<boolean>
-  close(): Promise<void>
-}
-
-/** Never hangs while Redis is away: a job that cannot be added at once is left to the sweep. */
-export function openReconcileProducer({ redisUrl, installation, log }: QueueOptions): ReconcileProducer {
-  const connection = new Redis(redisUrl, {
-    retryStrategy,
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 1,
-    commandTimeout: commandTimeoutMs,
-  })
-  const outage = oncePerOutage(log, 'reconcile jobs cannot be added')
-  connection.on('ready', outage.over)
-  const queue = new Queue(reconcileQueue, {
-    connection,
-    prefix: redisKeys(installation).queuePrefix,
-    skipWaitingForReady: true,
-    skipVersionCheck: true,
-    defaultJobOptions: { removeOnComplete: true, removeOnFail: true },
-  })
-  connection.on('error', outage.report)
-  queue.on('error', outage.report)
-  return {
-    async enqueue(service, reason) {
-      try {
-        const deduplication = { id: service, keepLastIfActive: true }
-        await queue.add('reconcile', { service, reason }, { deduplication })
-        return true
-      } catch (error) {
-        outage.report(error)
-        return false
-      }
-    },
-    async close() {
-      await queue.close().catch(() => {})
-      connection.disconnect()
-    },
-  }
-}
 
 /**
  * Runs `work` for jobs, eight at a time, as long as Redis is there. A failed pass is not tried again here: `work`

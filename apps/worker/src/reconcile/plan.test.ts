@@ -337,4 +337,11 @@ describe('a deletion', () => {
     expect(kinds({ ...unrouted, replicas: [] })).toEqual(['set-condition', 'wait'])
     expect(kinds({ ...unrouted, replicas: [], acknowledged: [] })).toEqual(['delete-service'])
   })
+  test('leaves the leader time to clear up after failed replicas', () => {
+    const { status } = aSnapshot()
+    const after = (ms: number) =>
+      serving(1, { service, status, acknowledged: [], replicas: [aFailure('f', 1, ms)] })
+    expect(kinds(after(4_999))).toEqual(['set-condition', 'wait'])
+    expect(kinds(after(5_000))).toEqual(['delete-service'])
+  })
 })

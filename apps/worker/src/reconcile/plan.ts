@@ -5,6 +5,8 @@ import { readyCondition, sameCondition } from './ready-condition.ts'
 import { currentLatest, isAcknowledged, resolveTraffic, sameTraffic } from './wanted-traffic.ts'
 
 const deletionLookAgainMs = 1_000
+/** The leader removes what a failed replica has left on its node as long as there is a row that tells it to. */
+const failedCleanupMs = 5_000
 
 /**
  * The next safe steps of a service, decided from one snapshot. Waits alone, or nothing, mean that it is where it
@@ -83,7 +85,10 @@ function planDeletion(snapshot: ReconcileSnapshot, now: number): Action[] {
       : [{ kind: 'shift-traffic', traffic: [], deployment: null, ready: null }]
   const actions = [...ended, ...unrouted, ...retire(snapshot.replicas)]
   if (actions.length > 0) return actions
-  const left = snapshot.replicas.filter(({ state }) => state !== 'failed').length
+  const left = snapshot.replicas.filter(
+    ({ state, failedAt }) =>
+      state !== 'failed' || (failedAt !== null && now - failedAt.getTime() < failedCleanupMs),
+  ).length
   if (left === 0 && isAcknowledged(snapshot)) return [{ kind: 'delete-service' }]
   const reason = left > 0 ? 'replicas to end' : 'every router to drop the routes'
   return [
