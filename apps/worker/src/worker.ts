@@ -22,7 +22,7 @@ export type Worker = {
 
 /** Opens everything a worker needs and starts it: reconciler, and leader when nobody else leads. */
 export async function startWorker(config: WorkerConfig, log: Logger): Promise<Worker> {
-  const closers: { name: string; close(): Promise<unknown> }[] = []
+  const closers: { name: string; close: () => Promise<unknown> }[] = []
   const opened = <T extends { close(): Promise<unknown> }>(name: string, part: T): T => {
     closers.push({ name, close: () => part.close() })
     return part
@@ -72,17 +72,16 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Wo
           try {
             await lead(
               {
-                ...{
-                  db,
-                  databaseUrl,
-                  installation,
-                  keyring,
-                  hub,
-                  hubSocket,
-                  controlSocket,
-                  registryAccess,
-                  log,
-                },
+                db,
+                databaseUrl,
+                installation,
+                keyring,
+                hub,
+                hubSocket,
+                controlSocket,
+                registryAccess,
+                log,
+
                 domain: config.domain,
                 networkCidr: config.networkCidr,
                 busybox: config.busybox,

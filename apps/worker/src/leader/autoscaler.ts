@@ -34,7 +34,7 @@ export type AutoscalerOptions = {
   complete(): boolean
   log: Logger
   /** The clock of the reports. */
-  now(): number
+  now: () => number
 }
 
 export type Autoscaler = {
@@ -168,16 +168,18 @@ export function createAutoscaler(options: AutoscalerOptions): Autoscaler {
 
   /** Only while nobody serves and nobody is on the way: else there is something worth waiting for. */
   function block(revision: RevisionView, blocked: Blocked): void {
+    publisher.setBlocked(revision.uid, someoneComes(revision) ? null : blocked)
+  }
+
+  function someoneComes(revision: RevisionView): boolean {
     const { starting, running } = countReplicas(revision)
-    const own = creating.get(revision.uid) ?? 0
-    publisher.setBlocked(revision.uid, running + starting - own > 0 ? null : blocked)
+    return running + starting - (creating.get(revision.uid) ?? 0) > 0
   }
 
   function showBlocked(revision: RevisionView): void {
     const why = failures.blocked(revision.uid)
-    if (why !== null) return block(revision, why)
-    const { starting, running } = countReplicas(revision)
-    if (starting + running > 0 || nobodyWaits(revision)) publisher.setBlocked(revision.uid, null)
+    if (why !== null) block(revision, why)
+    else if (someoneComes(revision) || nobodyWaits(revision)) publisher.setBlocked(revision.uid, null)
   }
 
   function nobodyWaits(revision: RevisionView): boolean {

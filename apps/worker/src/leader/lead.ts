@@ -52,11 +52,11 @@ export type LeadOptions = {
   hub: RouterHub
   hubSocket: string
   controlSocket: string
-  registryAccess(project: ProjectUid): RegistryAccess
+  registryAccess: (project: ProjectUid) => RegistryAccess
   /** False while Redis is away: then nothing is stepped down. */
   redisHealthy(): boolean
   /** Asks for a reconcile pass. */
-  reconcile(service: ServiceUid): void
+  reconcile: (service: ServiceUid) => void
   /** Called once this worker leads with a complete picture, with what the control server asks for. */
   onLeading(locate: (replica: ReplicaId) => AppLocation | undefined): void
   log: Logger
@@ -233,7 +233,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
         }
       }),
     )
-    for (const { id, state, rung, nodeUid, serving } of [...picture.replicas.values()])
+    for (const { id, state, rung, nodeUid, serving } of picture.replicas.values())
       if (state === 'ready' && rung === 'running' && !serving && !listed.has(nodeUid))
         if (picture.nodes.get(nodeUid)?.reachability === 'ready') picture.updateReplica(id, { serving: true })
   }

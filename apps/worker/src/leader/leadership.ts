@@ -35,9 +35,9 @@ export type Term = {
   wakeFence: Fence
   signal: AbortSignal
   /** Whether the lease was renewed in time, so that step-downs are allowed. */
-  isFresh(): boolean
+  isFresh: () => boolean
   /** Something else has found the lease lost: ends the term at once. */
-  lose(): void
+  lose: () => void
 }
 
 export type LeadershipOptions = {

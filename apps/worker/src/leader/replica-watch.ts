@@ -24,7 +24,7 @@ export type ReplicaWatchOptions = {
   writer: RowWriter
   engines: Pick<Engines, 'host'>
   /** Whether the lease is renewed: else nothing is corrected that would stop something. */
-  isFresh(): boolean
+  isFresh: () => boolean
   log: Logger
 }
 

@@ -22,7 +22,7 @@ export type RowWriterOptions = {
   db: Database
   lease: LeaseRef
   /** A newer leader is there: nothing is written any more. */
-  onLeaseLost(): void
+  onLeaseLost: () => void
   log: Logger
   retryMs?: number
 }

@@ -9,7 +9,7 @@ export type StepDownOptions = {
   reports: Pick<RouterReports, 'replicaIdleMs'>
   /** False while a router's report, Redis or Postgres is missing: then nothing is stepped down. */
   complete(): boolean
-  now(): number
+  now: () => number
 }
 
 export type StepDown = {

@@ -66,7 +66,7 @@ export function createPicture(own: OwnChanges): Picture {
       put(next)
       changed.push(row.serviceUid)
     }
-    for (const known of [...replicas.values()]) {
+    for (const known of replicas.values()) {
       if (present.has(known.id) || (only !== undefined && known.serviceUid !== only)) continue
       if (own.touchedSince(known.id, readAt)) continue
       drop(known)
@@ -84,7 +84,7 @@ export function createPicture(own: OwnChanges): Picture {
       if (!sameJson(services.get(service.uid), service)) changed.push(service.uid)
       services.set(service.uid, service)
     }
-    for (const uid of [...services.keys()]) {
+    for (const uid of services.keys()) {
       if (present.has(uid) || (only !== undefined && uid !== only)) continue
       services.delete(uid)
       deploying.delete(uid)
@@ -103,7 +103,7 @@ export function createPicture(own: OwnChanges): Picture {
       if (!sameJson(known, next)) changed.push(revision.serviceUid)
       revisions.set(revision.uid, next)
     }
-    for (const known of [...revisions.values()]) {
+    for (const known of revisions.values()) {
       if (present.has(known.uid) || (only !== undefined && known.serviceUid !== only)) continue
       if ((ofRevision.get(known.uid)?.size ?? 0) > 0) continue
       revisions.delete(known.uid)
