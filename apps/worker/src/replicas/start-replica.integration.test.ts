@@ -268,6 +268,32 @@ test('a missing image is pulled once for all that need it, with progress as a ph
   }
 })
 
+test('a start that is called off does not wait for its pull, which goes on for others', async () => {
+  const away = await startReplicaBench(database.db, { imagePresent: false })
+  try {
+    const { imageRepository, imageDigest } = wantedImage
+    away.engine.addRemoteImage(`${imageRepository}@${imageDigest}`)
+    away.engine.hang('POST /images/create')
+    const callOff = new AbortController()
+    const phases: string[] = []
+    const [one, other] = [await away.replica(), await away.replica()]
+    const calledOff = startReplica(away.deps, away.host, one, {
+      onPhase: (phase) => phases.push(phase),
+      signal: callOff.signal,
+    })
+    const goingOn = startReplica(away.deps, away.host, other, quiet)
+    await expect.poll(() => phases, { timeout: 20_000 }).toContain('pulling')
+    callOff.abort()
+    expect(await calledOff).toEqual({ kind: 'aborted' })
+    await stopReplica(away.deps, away.host, await away.again(one))
+    away.engine.release()
+    expect((await goingOn).kind).toBe('ready')
+    expect(away.engine.containers().every(({ name }) => name.includes(other.id))).toBe(true)
+  } finally {
+    await away.stop()
+  }
+})
+
 test('an image that the registry does not have, or of another processor, fails with that reason', async () => {
   const away = await startReplicaBench(database.db, { imagePresent: false })
   try {

@@ -70,9 +70,10 @@ async function bringUp(
   const sandboxing = takeSandbox(deps, host, replica)
   // The image may fail first; the sandbox is cleared away then.
   sandboxing.catch(() => {})
-  const image = await settleBoth(fetchImage(deps, host, replica, options), sandboxing)
+  const fetching = fetchImage(deps, host, replica, options)
+  const image = await settleBoth(orAborted(fetching, options.signal), sandboxing)
   const { sandbox, hostPort } = await sandboxing
-  if (options.signal?.aborted) return { kind: 'aborted' }
+  if (image === null || options.signal?.aborted) return { kind: 'aborted' }
 
   options.onPhase('starting', `starting a replica on node "${host.name}"`)
   const app = await createApp(deps, host, replica, sandbox, image)
@@ -110,12 +111,26 @@ async function record(deps: ReplicaDeps, replica: StartableReplica, containers: 
 }
 
 /** The image, after the sandbox has come to an end too if the image failed, so that both can be cleared away. */
-async function settleBoth(image: Promise<string>, sandboxing: Promise<unknown>): Promise<string> {
+async function settleBoth<T>(image: Promise<T>, sandboxing: Promise<unknown>): Promise<T> {
   try {
     return await image
   } catch (error) {
     await sandboxing.catch(() => {})
     throw error
+  }
+}
+
+/** Null as soon as the signal ends the wait: a pull goes on for others who need the image, this start does not. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T | null> {
+  if (signal === undefined) return work
+  const aborted = Promise.withResolvers<null>()
+  const end = () => aborted.resolve(null)
+  signal.addEventListener('abort', end, { once: true })
+  if (signal.aborted) end()
+  try {
+    return await Promise.race([work, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', end)
   }
 }
 
