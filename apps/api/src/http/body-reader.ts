@@ -1,7 +1,7 @@
 import { ApiError } from '../api-error.ts'
 import { parseStrictJson } from './strict-json.ts'
 
-export const maxBodyBytes = 1024 * 1024
+const maxBodyBytes = 1024 * 1024
 
 const jsonTypes = new Set(['application/json', 'application/merge-patch+json'])
 

@@ -47,7 +47,7 @@ export function openEnvironment(context: ApiContext, service: desired.ServiceRow
 }
 
 /** `http://[<tag>---]<service>[--<project>].<domain>:<edge port>` */
-export function serviceUrl(
+function serviceUrl(
   { domain, edgePort }: ApiContext,
   parts: { service: string; project: string; tag: string | null },
 ): string {

@@ -23,7 +23,7 @@ export function allRoutes(context: ApiContext): Route[] {
   ]
 }
 
-export const projectPrefix = '/projects/{project}'
+const projectPrefix = '/projects/{project}'
 
 /** The paths a route answers on: a project's resources have a canonical path and the short form. */
 export function pathsOf(route: Route): string[] {

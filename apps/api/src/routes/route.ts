@@ -8,7 +8,7 @@ import type { Caller } from '../auth/caller.ts'
  * and maps the answer; OpenAPI and the authorisation tests are made from the same table.
  */
 
-export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete'
+type Method = 'get' | 'post' | 'put' | 'patch' | 'delete'
 
 /**
  * project   the short form `/services` means the token's own project, `/projects/{project}/services` any that it covers
