@@ -67,15 +67,18 @@ describe('what the leader notes about nodes', () => {
   test('finds the same engine twice, and a neighbour on the machine without a share of its own', async () => {
     const { db } = database
     const capacity = { cpuMillis: 1000, memoryBytes: 1024 ** 3 }
-    const first = await insertNode(db, { capacity })
-    const second = await insertNode(db, { capacity })
-    const third = await insertNode(db)
+    const first = await insertNode(db, { capacity, endpoint: 'unix:///one.sock' })
+    const twin = await insertNode(db, { capacity, endpoint: 'unix:///one.sock' })
+    const second = await insertNode(db, { capacity, endpoint: 'unix:///two.sock' })
+    const greedy = await insertNode(db, { endpoint: 'unix:///three.sock' })
     await writeNodeFacts(db, lease, first.uid, facts)
-    expect(await readNodeOnSameMachine(db, second.uid, facts)).toEqual({ name: first.name, sameEngine: true })
-    const other = { ...facts, engineId: 'engine-2' }
-    expect(await readNodeOnSameMachine(db, second.uid, other)).toBeNull()
-    expect(await readNodeOnSameMachine(db, third.uid, other)).toEqual({ name: first.name, sameEngine: false })
-    expect(await readNodeOnSameMachine(db, third.uid, { engineId: 'e', machineId: '' })).toBeNull()
+    expect(await readNodeOnSameMachine(db, twin.uid, facts)).toEqual({ name: first.name, sameEngine: true })
+    expect(await readNodeOnSameMachine(db, second.uid, facts)).toBeNull()
+    expect(await readNodeOnSameMachine(db, greedy.uid, facts)).toEqual({
+      name: first.name,
+      sameEngine: false,
+    })
+    expect(await readNodeOnSameMachine(db, greedy.uid, { engineId: 'e', machineId: '' })).toBeNull()
   })
 
   test('deletes a node that was asked to go once it is empty', async () => {

@@ -66,34 +66,35 @@ async function writeStatus(
 }
 
 /**
- * The name of another node on the same machine, when one of the two does not say how much of the machine it may
- * sell; null when there is none. Equal engine ids always collide: it is the same engine twice.
+ * The name of another node that stands in this one's way, null when there is none: one with the same endpoint, or
+ * one on the same machine when not both say how much of it they may sell. Engines that share a machine may share
+ * their id too, since Docker keeps its key beside the configuration.
  */
 export async function readNodeOnSameMachine(
   db: Executor,
   node: NodeUid,
   facts: Pick<NodeFacts, 'engineId' | 'machineId'>,
 ): Promise<{ name: string; sameEngine: boolean } | null> {
-  const rows = await db
-    .select({
-      name: nodes.name,
-      capacity: nodes.capacity,
-      engineId: nodeStatus.engineId,
-      machineId: nodeStatus.machineId,
-    })
+  const columns = { name: nodes.name, endpoint: nodes.endpoint, capacity: nodes.capacity }
+  const [own] = await db.select(columns).from(nodes).where(eq(nodes.uid, node))
+  if (!own) return null
+  const others = await db
+    .select({ ...columns, engineId: nodeStatus.engineId, machineId: nodeStatus.machineId })
     .from(nodes)
     .innerJoin(nodeStatus, eq(nodeStatus.nodeUid, nodes.uid))
-    .where(and(ne(nodes.uid, node), isNull(nodes.deletedAt)))
-  const own = await db.select({ capacity: nodes.capacity }).from(nodes).where(eq(nodes.uid, node))
-  const twin = rows.find((row) => row.engineId === facts.engineId && facts.engineId !== '')
+    .where(and(ne(nodes.uid, node), isNull(nodes.deletedAt), isNotNull(nodeStatus.lastSeenAt)))
+  const twin = others.find(({ endpoint }) => endpoint === own.endpoint)
   if (twin) return { name: twin.name, sameEngine: true }
-  const neighbour = rows.find(
-    (row) =>
-      facts.machineId !== '' &&
-      row.machineId === facts.machineId &&
-      (row.capacity === null || !own[0]?.capacity),
+  const neighbour = others.find(
+    (other) =>
+      (same(other.machineId, facts.machineId) || same(other.engineId, facts.engineId)) &&
+      (other.capacity === null || own.capacity === null),
   )
   return neighbour ? { name: neighbour.name, sameEngine: false } : null
+}
+
+function same(a: string | null, b: string): boolean {
+  return b !== '' && a === b
 }
 
 /** Deletes nodes that were asked to go and hold no replica any more; how many. */
