@@ -113,6 +113,12 @@ describe('one request arrives, well framed, where it is harmless', () => {
     expect(arrived).toMatch(/^GET \/x\?y HTTP\/1.1\r\n/)
   })
 
+  test('100 headers, none of them dropped', async () => {
+    const many = Array.from({ length: 98 }, (_, i) => `A${i}: b`).join('\r\n')
+    await sendRaw(edge.port, get(`${host}Connection: close\r\n${many}`))
+    expect(arrived.match(/^A[0-9]+: b\r$/gm)).toHaveLength(98)
+  })
+
   test('h2c is not passed on', async () => {
     const answer = await sendRaw(
       edge.port,

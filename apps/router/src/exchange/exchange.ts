@@ -94,6 +94,9 @@ export class Exchange {
   begin(): void {
     this.#context.onBegin(this)
     this.#response.on('close', () => this.#clientGone())
+    // A write that races with a client that goes away; `close` follows and is what counts.
+    this.#response.on('error', () => undefined)
+    this.#request.on('error', () => undefined)
     const accepted = checkRequest(this.#request)
     if (accepted.kind === 'refused') return this.#fail(accepted)
     this.#accepted = accepted
