@@ -3,9 +3,9 @@ import type { BlockList } from 'node:net'
 import type { EdgePlace } from './edge-server.ts'
 import { parseTrustedProxies } from './exchange/asker.ts'
 
-export const defaultEdgePort = 8080
-export const defaultAdminPort = 8082
-export const defaultDrainSeconds = 600
+const defaultEdgePort = 8080
+const defaultAdminPort = 8082
+const defaultDrainSeconds = 600
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
 export type RouterConfig = Readonly<{

@@ -6,8 +6,6 @@ const latencyBuckets = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 
 
 export type Load = { inFlight(): number; queued(): number }
 
-export type RouterMetrics = ReturnType<typeof createMetrics>
-
 /** What the router counts, event-loop lag included. Labels hold names of services only, never what a client sent. */
 export function createMetrics(load: Load) {
   const registry = new Registry()

@@ -16,8 +16,8 @@ export type Waiter = {
   refuse(refusal: Refusal): void
 }
 
-export const maxQueuedRequests = 10_000
-export const maxQueuedBytes = 64 * 1024 * 1024
+const maxQueuedRequests = 10_000
+const maxQueuedBytes = 64 * 1024 * 1024
 
 type Place = { waiter: Waiter; timer: NodeJS.Timeout }
 

@@ -3,7 +3,7 @@ import type { ErrorCode } from '@berth/contracts'
 import { hostName } from './host-name.ts'
 
 export const maxUriBytes = 8 * 1024
-export const maxHeaders = 100
+const maxHeaders = 100
 
 /** A request that may be routed: `target` is in origin form and goes to the app byte for byte. */
 export type Accepted = { kind: 'accepted'; host: string; target: string; hasBody: boolean }
