@@ -16,6 +16,7 @@ import { berthLabels, localImageName } from '@berth/engine'
 import { startFakeEngine, type FakeEngine } from '@berth/engine/testing'
 import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest'
+import { cuttableDatabase, type CuttableDatabase } from './leader/testing/cuttable-database.ts'
 import { standInRouter, type StandInRouter } from './leader/testing/stand-in-router.ts'
 import { startWorker, type Worker } from './worker.ts'
 
@@ -57,18 +58,18 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-async function start(sockets = ''): Promise<Worker> {
+async function start(databaseUrl = database.url): Promise<Worker> {
   const worker = await startWorker(
     {
-      databaseUrl: database.url,
+      databaseUrl,
       redisUrl: inject('redisUrl'),
       installation,
       masterKeyFile: join(folder, 'key'),
       adminPort: 0,
       registryPort: 1,
       networkCidr: '198.18.0.0/16',
-      hubSocket: join(folder, `${sockets}hub.sock`),
-      controlSocket: join(folder, `${sockets}control.sock`),
+      hubSocket: join(folder, 'hub.sock'),
+      controlSocket: join(folder, 'control.sock'),
       busybox: join(folder, 'busybox'),
       domain: 'localhost',
       allowedRegistries: [],
@@ -296,5 +297,51 @@ describe('another worker', () => {
     await vi.waitFor(() => expect(served(revision)).toHaveLength(2), patient)
     expect(new Set(router.epochs).size).toBe(2)
     expect(apps()).toHaveLength(2)
+  })
+})
+
+describe('without Postgres', () => {
+  let way: CuttableDatabase
+  beforeEach(async () => {
+    way = await cuttableDatabase(database.url, folder)
+  })
+  afterEach(() => way.cut())
+
+  test('a frozen replica wakes, and its row follows when the database is back', async () => {
+    const { revision } = await coldService({
+      idle: { freezeAfterSeconds: 1, parkAfterSeconds: 'never', coldAfterSeconds: 'never' },
+    })
+    await start(way.url)
+    await vi.waitFor(() => expect(router.revision(revision)).toBeDefined(), patient)
+    router.load(revision, { queued: 1, inFlight: 0 })
+    await vi.waitFor(() => expect(served(revision)).toHaveLength(1), patient)
+    router.load(revision, null)
+    router.idleMs = 60_000
+    await vi.waitFor(async () => expect(await rows()).toMatchObject([{ rung: 'frozen' }]), patient)
+    await way.cut()
+    router.idleMs = 0
+    router.load(revision, { queued: 1, inFlight: 0 })
+    await vi.waitFor(() => expect(served(revision)).toHaveLength(1), patient)
+    await vi.waitFor(() => expect(apps()[0]?.status).toBe('running'), patient)
+    expect(await get(served(revision)[0]?.port ?? 0)).toBe(200)
+    expect(await rows()).toMatchObject([{ rung: 'frozen' }])
+    await way.mend()
+    await vi.waitFor(async () => expect(await rows()).toMatchObject([{ rung: 'running' }]), patient)
+  })
+
+  test('a cold revision says that nothing can be reserved', async () => {
+    const { revision } = await coldService()
+    await start(way.url)
+    await vi.waitFor(() => expect(router.revision(revision)).toBeDefined(), patient)
+    const nodes = async () => (await readWorld(database.db)).nodes
+    await vi.waitFor(async () => expect(await nodes()).toMatchObject([{ reachability: 'ready' }]), patient)
+    await way.cut()
+    router.load(revision, { queued: 1, inFlight: 0 })
+    await vi.waitFor(
+      () => expect(router.revision(revision)?.blocked?.message).toMatch(/without the database/),
+      patient,
+    )
+    await way.mend()
+    await vi.waitFor(() => expect(served(revision)).toHaveLength(1), patient)
   })
 })

@@ -14,7 +14,7 @@ export function createFailedReplicas(options: {
   picture: Picture
   keeper: Pick<Keeper, 'clear' | 'fail' | 'busyWith'>
   writer: RowWriter
-  now(): number
+  now: () => number
 }): { tick(): void } {
   const { picture, keeper, writer, now } = options
   const failed = new Map<ReplicaId, { since: number; cleared: boolean }>()
@@ -37,7 +37,7 @@ export function createFailedReplicas(options: {
       for (const { uid, reachability } of picture.nodes.values())
         if (reachability === 'ready') downSince.delete(uid)
         else if (!downSince.has(uid)) downSince.set(uid, now())
-      for (const replica of [...picture.replicas.values()]) {
+      for (const replica of picture.replicas.values()) {
         const since = downSince.get(replica.nodeUid)
         if (replica.state === 'failed') tendFailed(replica.id)
         else if (since !== undefined && now() - since > lostAfterMs && !keeper.busyWith(replica.id))
