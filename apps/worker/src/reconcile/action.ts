@@ -10,7 +10,7 @@ import type {
 import type { Condition } from '@berth/db'
 
 /** What the registry said about a service's image, and the hash of all that the revision is made from. */
-export type ResolvedImage = {
+type ResolvedImage = {
   repository: string
   digest: string
   /** Empty when the registry does not say. */

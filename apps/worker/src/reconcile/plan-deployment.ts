@@ -6,10 +6,10 @@ import { architectureProblem, findPlaces } from './place.ts'
 import { isAcknowledged, resolveTraffic } from './wanted-traffic.ts'
 
 /** From the moment when a worker first looked at it. */
-export const deploymentDeadlineMs = 300_000
-export const maxResolveAttempts = 5
+const deploymentDeadlineMs = 300_000
+const maxResolveAttempts = 5
 /** So many failed starts in a row end a deployment before its deadline, when the app is at fault. */
-export const maxCrashesInARow = 3
+const maxCrashesInARow = 3
 
 const lookAgainMs = 1_000
 const crashReasons: readonly string[] = ['AppCrashed', 'OutOfMemory', 'NotListening', 'ProbeFailed']
@@ -123,7 +123,7 @@ function planReplicas(
  * within the service's `maxScale` and the surge over it. None where there is nothing to prove: the revision serves
  * already, or it is rolled back to and wakes on request.
  */
-export function replicasNeeded(
+function replicasNeeded(
   snapshot: ReconcileSnapshot,
   deployment: DeploymentFacts,
   revision: RevisionFacts,
