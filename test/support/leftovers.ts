@@ -23,7 +23,9 @@ export async function removeLeftovers(folder: string, slot: number, record: Slot
   await restoreTraffic(slot)
   for (const path of mountsBelow(folder).toReversed()) await quietly('umount', ['--lazy', path])
   for (const name of record.namespaces) await quietly('ip', ['netns', 'delete', name])
-  for (const name of [...record.links, ...record.bridges]) await quietly('ip', ['link', 'delete', name])
+  const networks = await bridgesOf(slot)
+  for (const name of [...record.links, ...record.bridges, ...networks])
+    await quietly('ip', ['link', 'delete', name])
   await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 })
 }
 
@@ -67,6 +69,22 @@ function mountsBelow(folder: string): string[] {
   return lines.flatMap((line) => {
     const path = line.split(' ')[1]
     return path?.startsWith(`${folder}/`) === true ? [path] : []
+  })
+}
+
+/**
+ * The bridges that engines have made for networks of replicas: an engine that is gone leaves them behind, and with
+ * them routes that would catch the packets of the next run. Told by their address, 198.19.<32 slot>.0/19.
+ */
+async function bridgesOf(slot: number): Promise<string[]> {
+  const { stdout } = await run('ip', ['-json', '-4', 'address', 'show', 'type', 'bridge'])
+  const bridges = JSON.parse(stdout) as { ifname?: string; addr_info?: { local: string }[] }[]
+  return bridges.flatMap(({ ifname, addr_info: addresses = [] }) => {
+    const ours = addresses.some(({ local }) => {
+      const [first, second, third] = local.split('.').map(Number)
+      return first === 198 && second === 19 && Math.floor((third ?? 0) / 32) === slot
+    })
+    return ifname !== undefined && ours ? [ifname] : []
   })
 }
 
