@@ -1,5 +1,5 @@
 import { describe, expect, inject, test } from 'vitest'
-import { containersOf } from '../support/containers.ts'
+import { containersById, containersOf } from '../support/containers.ts'
 import { connectPlatform } from '../support/platform.ts'
 import { until } from '../support/poll.ts'
 
@@ -10,10 +10,14 @@ describe('deleting a service', () => {
   test('leaves no container, no route and no name behind', async () => {
     await platform.deploy('del-all', { minScale: 2 })
     await platform.waitReady('del-all')
+    const made = (await platform.replicas('del-all')).flatMap(({ containers }) =>
+      containers.map(({ id }) => id),
+    )
+    expect(made.length).toBeGreaterThanOrEqual(4)
     const { body } = await platform.expectApi([202], 'DELETE', '/services/del-all')
     expect(JSON.stringify(body)).toContain('Deleting')
     await platform.remove('del-all')
-    await until(async () => (await containersOf(engines, installation, 'del-all')).length === 0, {
+    await until(async () => (await containersById(engines, installation, made)).length === 0, {
       timeoutMs: 60_000,
       describe: 'the containers to be gone',
     })

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, inject, test } from 'vitest'
-import { containersOf } from '../support/containers.ts'
+import { containersById, containersOf } from '../support/containers.ts'
 import { connectPlatform } from '../support/platform.ts'
 import { until } from '../support/poll.ts'
 

@@ -44,3 +44,13 @@ export async function containersOf(
   const lists = await Promise.all(engines.map((engine) => listContainers(engine, installation)))
   return lists.flat().filter((container) => container.Labels['berth.service'] === service)
 }
+
+/** Those of `ids` that any engine still holds, running or not. A sandbox that was made ahead names no service. */
+export async function containersById(
+  engines: readonly EngineConnection[],
+  installation: string,
+  ids: readonly string[],
+): Promise<FoundContainer[]> {
+  const lists = await Promise.all(engines.map((engine) => listContainers(engine, installation)))
+  return lists.flat().filter((container) => ids.includes(container.Id))
+}
