@@ -9,11 +9,15 @@ const { engines, installation } = platform.connection
 describe('deleting a service', () => {
   test('leaves no container, no route and no name behind', async () => {
     await platform.deploy('del-all', { minScale: 2 })
-    await platform.waitReady('del-all')
-    const made = (await platform.replicas('del-all')).flatMap(({ containers }) =>
-      containers.map(({ id }) => id),
+    const replicas = await until(
+      async () => {
+        const found = await platform.replicas('del-all')
+        return found.filter(({ state }) => state === 'ready').length === 2 && found
+      },
+      { timeoutMs: 60_000, describe: 'two replicas to be ready' },
     )
-    expect(made.length).toBeGreaterThanOrEqual(4)
+    const made = replicas.flatMap(({ containers }) => containers.map(({ id }) => id))
+    expect(made).toHaveLength(4)
     const { body } = await platform.expectApi([202], 'DELETE', '/services/del-all')
     expect(JSON.stringify(body)).toContain('Deleting')
     await platform.remove('del-all')

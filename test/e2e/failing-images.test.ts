@@ -72,11 +72,11 @@ describe('an app that does not come up', () => {
   })
 
   test('because it ends at once fails with its exit code and its last lines', async () => {
-    const env = { EXIT_AFTER_MS: '1', EXIT_CODE: '7', LISTEN: 'none', START_LOG: 'about to give up' }
+    const env = { EXIT_AFTER_MS: '1', EXIT_CODE: '7', LISTEN: 'none' }
     const { deployment } = await deployBad('app-crash', { env })
     expect(deployment).toMatchObject({ phase: 'failed', reason: 'AppCrashed' })
     expect(deployment.message).toMatch(/\b7\b/)
-    expect(deployment.message).toContain('about to give up')
+    expect(deployment.message).toContain('ending as asked')
   })
 })
 

@@ -44,9 +44,9 @@ describe('an idle service', () => {
     await until(async () => !['running', 'paused'].includes((await appState('lad-park')) ?? ''), {
       describe: 'the app to have ended',
     })
-    expect((await containersOf(engines, installation, 'lad-park')).map((each) => each.State)).toContain(
-      'running',
-    )
+    const [replica] = await platform.replicas('lad-park')
+    const sandbox = replica?.containers.filter(({ name }) => name === 'sandbox').map(({ id }) => id) ?? []
+    expect(await containersById(engines, installation, sandbox)).toMatchObject([{ State: 'running' }])
     expect((await platform.request('lad-park')).status).toBe(200)
     expect(await rung('lad-park')).toBe('running')
   })

@@ -77,7 +77,7 @@ export const reasonCatalogue = {
   StartFailed: { terminal: false, meaning: 'The engine could not start a container.' },
   AppCrashed: { terminal: false, meaning: 'The app ended while it was starting or serving.' },
   OutOfMemory: { terminal: false, meaning: 'The app used more memory than its limit.' },
-  NotListening: { terminal: false, meaning: 'The app runs but does not listen on its port.' },
+  NotListening: { terminal: true, meaning: 'The app runs but does not listen on its port.' },
   ProbeFailed: { terminal: false, meaning: 'The readiness probe does not succeed.' },
   NodeLost: { terminal: false, meaning: 'The node of a replica does not answer.' },
   DeadlineExceeded: { terminal: true, meaning: 'The deployment took longer than its deadline.' },

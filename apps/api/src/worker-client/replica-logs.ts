@@ -1,7 +1,7 @@
+import { replicaLogLine, type ReplicaLogLine } from '@berth/contracts'
 import { request, type IncomingMessage } from 'node:http'
 import { createConnection } from 'node:net'
 import { createInterface } from 'node:readline'
-import { z } from 'zod'
 import { ApiError } from '../api-error.ts'
 
 /*
@@ -9,8 +9,6 @@ import { ApiError } from '../api-error.ts'
  */
 
 const connectTimeoutMs = 1_000
-const workerLine = z.object({ at: z.string(), stream: z.enum(['stdout', 'stderr']), line: z.string() })
-export type WorkerLine = z.infer<typeof workerLine>
 
 /** `sinceMs` in milliseconds since 1970. */
 export type ReplicaLogQuery = { follow: boolean; sinceMs?: number; tail?: number; previous: boolean }
@@ -43,7 +41,7 @@ export async function* readReplicaLogs(
   replica: string,
   query: ReplicaLogQuery,
   signal: AbortSignal,
-): AsyncGenerator<WorkerLine> {
+): AsyncGenerator<ReplicaLogLine> {
   const response = await open(socketPath, `/replicas/${replica}/logs?${searchOf(query)}`, signal)
   if (response === undefined) return
   if (response.statusCode !== 200) {
@@ -52,7 +50,7 @@ export async function* readReplicaLogs(
   }
   try {
     for await (const text of createInterface({ input: response, crlfDelay: Infinity })) {
-      const line = workerLine.safeParse(parseLine(text))
+      const line = replicaLogLine.safeParse(parseLine(text))
       if (line.success) yield line.data
     }
   } catch (error) {

@@ -1,7 +1,7 @@
 import { chmod, rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { ContainerRuntime, LogRequest } from '@berth/engine'
-import type { ReplicaId } from '@berth/contracts'
+import type { ReplicaId, ReplicaLogLine } from '@berth/contracts'
 import type { Logger } from 'pino'
 
 /** Where a replica's app container is; undefined when the leader knows no such replica. */
@@ -45,7 +45,8 @@ export async function openControlServer(options: ControlServerOptions): Promise<
     try {
       for await (const { at, stream, line } of lines) {
         if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/x-ndjson' })
-        if (!response.write(`${JSON.stringify({ at, stream, line })}\n`)) await drained(response)
+        const entry: ReplicaLogLine = { at: new Date(at).toISOString(), stream, line }
+        if (!response.write(`${JSON.stringify(entry)}\n`)) await drained(response)
         if (ended.signal.aborted) return
       }
     } catch (error) {

@@ -67,7 +67,7 @@ const scaleEveryMs = 500
 const lookEveryMs = 2_000
 const spareEveryMs = 1_000
 const routersEveryMs = 2_000
-const tidyEveryMs = 10_000
+const tidyEveryMs = 2_000
 const garbageEveryMs = 60_000
 /** What does not end by then is left to the next leader, which adopts it. */
 const farewellMs = 5_000
@@ -307,8 +307,10 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
       if (term.isFresh()) await spares.fill()
     }),
     every(routersEveryMs, 'routers', () => writeRouters(db, term.lease, hub.membership.known())),
-    every(tidyEveryMs, 'tidy', () => {
-      if (term.isFresh()) failed.tick()
+    every(tidyEveryMs, 'tidy', async () => {
+      if (!term.isFresh()) return
+      failed.tick()
+      await deleteEmptyNodes(db, term.lease)
     }),
     every(garbageEveryMs, 'garbage', async () => {
       if (!term.isFresh()) return
@@ -321,7 +323,6 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
         fence: term.fence,
         log,
       })
-      await deleteEmptyNodes(db, term.lease)
     }),
   ])
     closers.push(stop)

@@ -77,7 +77,7 @@ test('a socket on loopback inside is not enough', async () => {
   const answer = await awaitListening(host, { ...target(open), settledElsewhereMs: 200 }, forever)
   expect(answer).toEqual({
     reason: 'NotListening',
-    message: 'expected the app to listen on :8080, found 127.0.0.1:8080',
+    message: 'expected :8080, found 127.0.0.1:8080',
   })
 })
 

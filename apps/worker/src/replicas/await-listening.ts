@@ -132,7 +132,7 @@ export function notListening(containerPort: number, listeners: readonly Listener
   const found = describeListeners(listeners)
   return {
     reason: 'NotListening',
-    message: `expected the app to listen on :${containerPort}, found ${found === '' ? 'nothing' : found}`,
+    message: `expected :${containerPort}, found ${found === '' ? 'nothing' : found}`,
   }
 }
 
