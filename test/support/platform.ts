@@ -23,7 +23,7 @@ import type { EngineConnection } from './engines.ts'
 import { until } from './poll.ts'
 import { note, type Slot } from './slot.ts'
 
-export const projectFolder = resolve(import.meta.dirname, '../..')
+const projectFolder = resolve(import.meta.dirname, '../..')
 
 /** Everything that a test needs to talk to a running platform; JSON all through, so vitest can hand it on. */
 export type PlatformConnection = {
@@ -142,7 +142,7 @@ export type DeploymentBody = {
   message: string | null
 }
 export type DeploymentEventBody = { at: string; phase: string; node: string | null; message: string }
-export type ReplicaBody = {
+type ReplicaBody = {
   id: string
   node: string
   revision: string

@@ -43,7 +43,10 @@ describe('cpu', () => {
     expect(parseCpu(value)).toBe(millis)
   })
 
-  test.each([Number.NaN, Infinity, 1e309, 'NaN', '1', '-5m', '5 m', ''])('%s is not a quantity', (value) => {
-    expect(parseCpu(value)).toBeUndefined()
-  })
+  test.each([Number.NaN, Infinity, JSON.parse('1e309'), 'NaN', '1', '-5m', '5 m', ''])(
+    '%s is not a quantity',
+    (value) => {
+      expect(parseCpu(value)).toBeUndefined()
+    },
+  )
 })

@@ -10,7 +10,7 @@ import type { StepDown } from './step-down.ts'
 import type { ReplicaView, RevisionView, ServiceView } from './world-model.ts'
 import type { Picture } from './world.ts'
 
-export type WantedReplica = {
+type WantedReplica = {
   serviceUid: string
   revisionUid: string
   nodeUid: string

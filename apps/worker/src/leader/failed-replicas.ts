@@ -5,9 +5,9 @@ import type { RowWriter } from './row-writer.ts'
 import type { Picture } from './world.ts'
 
 /** How long the row of a failed replica is kept for its reason. */
-export const keptMs = 10 * 60_000
+const keptMs = 10 * 60_000
 /** After this a node that is down does not come back with what it had: its replicas count as lost. */
-export const lostAfterMs = 5 * 60_000
+const lostAfterMs = 5 * 60_000
 
 /** Clears up after failed replicas, and gives those up whose node has been away for long. */
 export function createFailedReplicas(options: {

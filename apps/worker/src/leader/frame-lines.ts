@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 
-export const maxFrameBytes = 8 * 1024 * 1024
+const maxFrameBytes = 8 * 1024 * 1024
 
 /**
  * Reads one JSON object per line from a socket. A line over 8 MiB or one that is not JSON ends the connection:

@@ -20,9 +20,9 @@ import type { Logger } from 'pino'
  * renewals are tried and answered "unavailable". A process that was stopped in between has not tried and is fenced.
  */
 
-export const leaseDurationMs = 5_000
-export const renewEveryMs = 1_000
-export const fenceMs = 4_000
+const leaseDurationMs = 5_000
+const renewEveryMs = 1_000
+const fenceMs = 4_000
 /** A database that has not answered a renewal by then counts as away. */
 const answerMs = 1_500
 

@@ -43,7 +43,7 @@ import type { ReplicaView } from './world-model.ts'
  * The picture and the routes change at once, the row right behind.
  */
 
-export type Procedures = {
+type Procedures = {
   start: typeof startReplica
   wake: typeof wakeReplica
   freeze: typeof freezeReplica

@@ -8,7 +8,7 @@ import { hasSeen } from './route-publisher.ts'
  * or it has said nothing, on either way, for `excusedAfterMs`. Only routers that are known have to acknowledge.
  */
 
-export const excusedAfterMs = 10_000
+const excusedAfterMs = 10_000
 
 type Member = {
   id: string
@@ -21,8 +21,6 @@ type Member = {
 }
 
 type Waiter = { isDone(): boolean; finish(everyone: boolean): void }
-
-export type RouterMembership = ReturnType<typeof createRouterMembership>
 
 export type RouterMembershipOptions = {
   now(): number

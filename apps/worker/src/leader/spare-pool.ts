@@ -15,11 +15,11 @@ import {
  * container port that started something within the last ten minutes, once nothing is starting there.
  */
 
-export const sparesPerKey = 2
+const sparesPerKey = 2
 const keptMs = 10 * 60_000
 const retryMs = 10_000
 
-export type SpareKey = {
+type SpareKey = {
   node: NodeUid
   projectUid: ProjectUid
   project: string
