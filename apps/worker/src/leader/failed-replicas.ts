@@ -6,14 +6,21 @@ import type { Picture } from './world.ts'
 
 /** How long the row of a failed replica is kept for its reason. */
 const keptMs = 10 * 60_000
-/** After this a node that is down does not come back with what it had: its replicas count as lost. */
-const lostAfterMs = 5 * 60_000
+/** A node that is down for so long loses its replicas to the others; an engine's quick restart does not. */
+const lostAfterMs = 5_000
+/** The same where nothing could take over: no other node answers, or rescheduling is on hold. */
+const surelyLostAfterMs = 5 * 60_000
 
-/** Clears up after failed replicas, and gives those up whose node has been away for long. */
+/**
+ * Clears up after failed replicas, and gives those up whose node is down: rows of replicas that serve nobody would
+ * otherwise count as ready. What is left of them is removed when the node comes back.
+ */
 export function createFailedReplicas(options: {
   picture: Picture
   keeper: Pick<Keeper, 'clear' | 'fail' | 'busyWith'>
   writer: RowWriter
+  /** Why nothing is rescheduled now; null normally. */
+  held(): string | null
   now: () => number
 }): { tick(): void } {
   const { picture, keeper, writer, now } = options
@@ -32,19 +39,23 @@ export function createFailedReplicas(options: {
     picture.removeReplica(id)
   }
 
+  function isLost(node: NodeUid): boolean {
+    const since = downSince.get(node)
+    if (since === undefined) return false
+    const othersAnswer = [...picture.nodes.values()].some(({ reachability }) => reachability === 'ready')
+    const limitMs = othersAnswer && options.held() === null ? lostAfterMs : surelyLostAfterMs
+    return now() - since > limitMs
+  }
+
   return {
     tick() {
       for (const { uid, reachability } of picture.nodes.values())
         if (reachability === 'ready') downSince.delete(uid)
         else if (!downSince.has(uid)) downSince.set(uid, now())
       for (const replica of picture.replicas.values()) {
-        const since = downSince.get(replica.nodeUid)
         if (replica.state === 'failed') tendFailed(replica.id)
-        else if (since !== undefined && now() - since > lostAfterMs && !keeper.busyWith(replica.id))
-          keeper.fail(replica.id, {
-            reason: 'NodeLost',
-            message: 'its node has not answered for five minutes',
-          })
+        else if (isLost(replica.nodeUid) && !keeper.busyWith(replica.id))
+          keeper.fail(replica.id, { reason: 'NodeLost', message: 'its node does not answer' })
       }
       for (const id of failed.keys()) if (!picture.replicas.has(id)) failed.delete(id)
       for (const uid of downSince.keys()) if (!picture.nodes.has(uid)) downSince.delete(uid)

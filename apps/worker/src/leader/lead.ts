@@ -153,6 +153,8 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     deps,
     environmentOf,
     onOutcome(replica, failure) {
+      // A lost node says nothing about the revision: what replaces the replica need not wait.
+      if (failure?.reason === 'NodeLost') return
       if (failure) return failures.failed(replica.revisionUid, failure)
       failures.succeeded(replica.revisionUid)
       const port = picture.revisions.get(replica.revisionUid)?.template.containers[0]?.ports[0]?.port
@@ -295,7 +297,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     }),
   )
 
-  const failed = createFailedReplicas({ picture, keeper: theKeeper, writer, now })
+  const failed = createFailedReplicas({ picture, keeper: theKeeper, writer, held: () => nodeCare.held(), now })
   for (const stop of [
     every(refreshEveryMs, 'refresh', refreshAll),
     every(scaleEveryMs, 'scale', () => autoscaler.tick()),
