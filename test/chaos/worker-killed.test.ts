@@ -1,11 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, describe, expect, inject, test } from 'vitest'
-import { containersOf } from '../support/containers.ts'
 import { connectPlatform, type ServiceBody } from '../support/platform.ts'
-import { until } from '../support/poll.ts'
+import { waitUntilSettled } from './settled.ts'
 
 const platform = connectPlatform(inject('platform'))
-const { engines, installation, testImage } = platform.connection
+const { testImage } = platform.connection
 const service = 'kill-worker'
 
 afterAll(() => platform.remove(service))
@@ -31,21 +30,7 @@ describe('kill -9 of the worker in the middle of a deployment', () => {
       await platform.waitForProcess('worker', pid)
       const deployment = await platform.waitForDeployment(id)
       expect(deployment).toMatchObject({ phase: 'succeeded' })
-      await until(
-        async () => {
-          const replicas = await platform.replicas(service)
-          return (
-            replicas.length === 1 &&
-            replicas[0]?.revision === deployment.revision &&
-            replicas[0].state === 'ready'
-          )
-        },
-        { timeoutMs: 90_000, describe: 'one ready replica of the new revision' },
-      )
-      await until(async () => (await containersOf(engines, installation, service)).length === 2, {
-        timeoutMs: 90_000,
-        describe: 'exactly a sandbox and an app',
-      })
+      await waitUntilSettled(platform, service, { count: 1, revision: deployment.revision })
       const answer = await platform.waitReady(service)
       expect(answer.json()).toMatchObject({ revision: deployment.revision })
     },
