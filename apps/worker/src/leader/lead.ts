@@ -297,7 +297,13 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     }),
   )
 
-  const failed = createFailedReplicas({ picture, keeper: theKeeper, writer, held: () => nodeCare.held(), now })
+  const failed = createFailedReplicas({
+    picture,
+    keeper: theKeeper,
+    writer,
+    held: () => nodeCare.held(),
+    now,
+  })
   for (const stop of [
     every(refreshEveryMs, 'refresh', refreshAll),
     every(scaleEveryMs, 'scale', () => autoscaler.tick()),
