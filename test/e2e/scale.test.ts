@@ -78,7 +78,9 @@ describe('load', () => {
     await until(
       async () => {
         const replicas = await platform.replicas('scl-spread')
-        return new Set(replicas.filter((each) => each.state === 'ready').map((each) => each.node)).size === 3
+        const nodes = new Set(replicas.filter((each) => each.state === 'ready').map((each) => each.node))
+        if (nodes.size < 3) throw new Error(replicas.map((each) => `${each.node} ${each.state}`).join(', '))
+        return true
       },
       { timeoutMs: 90_000, describe: 'replicas on three nodes' },
     )

@@ -58,7 +58,10 @@ async function writeStatus(
   node: NodeUid,
   change: Partial<typeof nodeStatus.$inferInsert>,
 ): Promise<void> {
-  await db.insert(nodeStatus).values({ nodeUid: node }).onConflictDoNothing()
+  // From a select, so that a node which was deleted meanwhile gets no row and causes no error.
+  await db.execute(
+    sql`insert into ${nodeStatus} (node_uid) select uid from ${nodes} where uid = ${node} on conflict do nothing`,
+  )
   await db
     .update(nodeStatus)
     .set({ ...change, epoch: lease.epoch })
