@@ -291,7 +291,7 @@ async function processFamily(pid: number): Promise<number[]> {
 }
 
 /** Five ports that were free a moment ago. */
-async function freePorts(): Promise<Ports> {
+export async function freePorts(): Promise<Ports> {
   const names = Object.keys(portVariables) as PortName[]
   const servers = await Promise.all(
     names.map(
