@@ -10,6 +10,7 @@ import {
 } from '@berth/db'
 import { LeaseLostError, type Fence } from '@berth/engine'
 import type { Logger } from 'pino'
+import { pause } from './pause.ts'
 
 /*
  * waiting  tries to take the lease every second
@@ -147,19 +148,6 @@ export function startLeadership(options: LeadershipOptions): Leadership {
       await running
     },
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, ms)
-    function done(): void {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    signal.addEventListener('abort', done)
-  })
 }
 
 /** Undefined when it takes longer. */

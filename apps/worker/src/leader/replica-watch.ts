@@ -5,6 +5,7 @@ import { restartBackoffMs } from '@berth/scheduler'
 import type { Logger } from 'pino'
 import { appName, inspectReplica, type ReplicaHost, type ReplicaSight } from '../replicas/index.ts'
 import type { Engines } from './engines.ts'
+import { pause } from './pause.ts'
 import type { RoutePublisher } from './ports.ts'
 import type { Keeper } from './replica-keeper.ts'
 import type { RowWriter } from './row-writer.ts'
@@ -205,17 +206,4 @@ export function createReplicaWatch(options: ReplicaWatchOptions): ReplicaWatch {
     },
   }
   return watch
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, ms)
-    function done(): void {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    signal.addEventListener('abort', done)
-  })
 }
