@@ -8,31 +8,14 @@ export async function listContainers(
   engine: EngineConnection,
   installation: string,
 ): Promise<FoundContainer[]> {
-  return await ask<FoundContainer[]>(engine, '/containers/json', { all: true }, installation)
-}
-
-export async function listNetworks(
-  engine: EngineConnection,
-  installation: string,
-): Promise<{ Name: string }[]> {
-  return await ask<{ Name: string }[]>(engine, '/networks', {}, installation)
-}
-
-async function ask<Body>(
-  engine: EngineConnection,
-  path: string,
-  query: Record<string, unknown>,
-  installation: string,
-): Promise<Body> {
   const filters = encodeURIComponent(JSON.stringify({ label: [`berth.installation=${installation}`] }))
-  const all = query['all'] === true ? 'all=true&' : ''
   const answer = await callHttp({
     target: { socketPath: engine.socketPath },
     method: 'GET',
-    path: `${path}?${all}filters=${filters}`,
+    path: `/containers/json?all=true&filters=${filters}`,
     timeoutMs: 20_000,
   })
-  return JSON.parse(answer.body) as Body
+  return JSON.parse(answer.body) as FoundContainer[]
 }
 
 /** Containers of one service on all engines. */

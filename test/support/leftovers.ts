@@ -12,7 +12,7 @@ const run = promisify(execFile)
 
 /**
  * Removes what a test run has made: supervisors with their processes, engines and their containers, mounts,
- * bridges, links, network namespaces, packet filter rules, and the folder. Fine to call when parts are gone.
+ * bridges, links, network namespaces, and the folder. Fine to call when parts are gone.
  */
 export async function removeLeftovers(folder: string, slot: number, record: SlotRecord): Promise<void> {
   for (const file of record.processFiles) {
@@ -20,7 +20,6 @@ export async function removeLeftovers(folder: string, slot: number, record: Slot
     await rm(runFolderAbove(file), { recursive: true, force: true })
   }
   await killBelow(folder)
-  await restoreTraffic(slot)
   for (const path of mountsBelow(folder).toReversed()) await quietly('umount', ['--lazy', path])
   for (const name of record.namespaces) await quietly('ip', ['netns', 'delete', name])
   const networks = await bridgesOf(slot)
@@ -86,33 +85,6 @@ async function bridgesOf(slot: number): Promise<string[]> {
     })
     return ifname !== undefined && ours ? [ifname] : []
   })
-}
-
-/** Drops every packet from and to an address: the node is gone for everybody. */
-export async function dropTraffic(slot: number, address: string): Promise<void> {
-  for (const side of ['-d', '-s'])
-    await run('iptables', ['-w', '10', '-I', 'OUTPUT', side, address, ...dropRule(slot)])
-}
-
-/** Takes all rules of a slot away again. */
-export async function restoreTraffic(slot: number): Promise<void> {
-  const { stdout } = await run('iptables', ['-w', '10', '-S', 'OUTPUT']).catch(() => ({ stdout: '' }))
-  for (const rule of stdout.split('\n')) {
-    if (!rule.includes(ruleComment(slot))) continue
-    const words = rule
-      .split(' ')
-      .slice(1)
-      .map((word) => word.replaceAll('"', ''))
-    await quietly('iptables', ['-w', '10', '-D', ...words])
-  }
-}
-
-function dropRule(slot: number): string[] {
-  return ['-m', 'comment', '--comment', ruleComment(slot), '-j', 'DROP']
-}
-
-function ruleComment(slot: number): string {
-  return `berth-test-${slot}-`
 }
 
 async function quietly(file: string, args: readonly string[]): Promise<void> {
