@@ -34,6 +34,7 @@ export type WorldService = {
   maxScale: number
   idle: IdleSettings
   deleting: boolean
+  /** What is to be routed, by the reconciler's word: names of revisions, tags beside them. */
   traffic: TrafficTarget[]
   /** Whether a deployment is under way: its failed starts are the reconciler's. */
   deploying: boolean
