@@ -15,6 +15,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{apps,packages,infra,samples,test/support}/**/*.test.ts', 'test/*.test.ts'],
           exclude: ['**/*.integration.test.ts', '**/node_modules/**'],
+          // Nothing is mocked as a module and files keep to themselves: importing everything per file doubled the time.
+          isolate: false,
           testTimeout: 20_000,
         },
       },
@@ -23,6 +25,7 @@ export default defineConfig({
           name: 'integration',
           include: ['{apps,packages,infra}/**/*.integration.test.ts'],
           globalSetup: ['test/support/integration-stores.ts'],
+          isolate: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
