@@ -1,11 +1,13 @@
 import fc from 'fast-check'
-import { describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { RevisionRoute } from '@berth/contracts'
 import { aReplica, aRevision } from '../testing/routes.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Claim, Replica } from './replica.ts'
 import type { Refusal } from './revision-queue.ts'
 import { RevisionAdmission } from './revision.ts'
+
+afterEach(() => void vi.useRealTimers())
 
 const silent: Upstream = {
   send: () => ({ resume: () => undefined, abort: () => undefined }),
@@ -164,7 +166,6 @@ describe('waiting', () => {
     vi.advanceTimersByTime(1)
     expect(waiter.refusal).toEqual({ kind: 'queue-deadline', atMaxScale: false })
     expect(revision.queued).toBe(0)
-    vi.useRealTimers()
   })
 
   test('goes on when the revision is blocked but still has a replica', () => {
@@ -207,7 +208,6 @@ describe('a replica that failed', () => {
     good.replica.succeeded()
     good.release()
     expect(revision.tryClaim()).toBeDefined()
-    vi.useRealTimers()
   })
 })
 
