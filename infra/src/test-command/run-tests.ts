@@ -44,6 +44,7 @@ export async function runTests(project: string, fast: boolean, clear: ClearLefto
   return allPassed && results.length === groups.length && !asked.signal.aborted ? 0 : 1
 }
 
+/** Failed files run once more, with stores or a platform of their own; what passes only then is told as unstable. */
 async function runWithSecondChance(
   project: string,
   logs: string,
@@ -54,7 +55,7 @@ async function runWithSecondChance(
   const startedAt = performance.now()
   const first = await runGroup(project, logs, group, { label: group.name, signal })
   report(group.name, first, performance.now() - startedAt)
-  if (first.failed.length === 0 || !group.secondRun || signal.aborted) return { result: first, shaky: [] }
+  if (first.failed.length === 0 || signal.aborted) return { result: first, shaky: [] }
   const label = `${group.name}-again`
   const files = [...new Set(first.failed.map(({ file }) => file))].filter((file) => file !== '')
   say(`== ${label}: second run of ${files.length === 0 ? 'everything' : `${files.length} files`}`)

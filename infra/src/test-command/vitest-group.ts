@@ -8,17 +8,15 @@ import { type GroupResult, readReport, type VitestReport } from './results.ts'
 export type TestGroup = {
   name: string
   projects: readonly string[]
-  /** Failed files get one second run with a platform of their own. */
-  secondRun: boolean
   /** The whole group is given up after this long. */
   timeoutMs: number
 }
 
 /** The groups of `./berth test`, in the order in which they run. */
 export const testGroups: readonly TestGroup[] = [
-  { name: 'fast', projects: ['unit', 'integration'], secondRun: false, timeoutMs: 5 * 60_000 },
-  { name: 'e2e', projects: ['e2e'], secondRun: true, timeoutMs: 20 * 60_000 },
-  { name: 'chaos', projects: ['chaos'], secondRun: true, timeoutMs: 20 * 60_000 },
+  { name: 'fast', projects: ['unit', 'integration'], timeoutMs: 5 * 60_000 },
+  { name: 'e2e', projects: ['e2e'], timeoutMs: 20 * 60_000 },
+  { name: 'chaos', projects: ['chaos'], timeoutMs: 20 * 60_000 },
 ]
 
 /**
