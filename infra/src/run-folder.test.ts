@@ -14,7 +14,7 @@ test('a long one gets a short run folder of the user, the same each time', () =>
 })
 
 test('root keeps sockets where other users can reach them', () => {
-  expect(runFolderPath('/root/berth/.berth', true, 0)).toMatch(/^\/run\/berth-[0-9a-f]{12}$/)
+  expect(runFolderPath('/srv/berth/.berth', true, 0)).toMatch(/^\/run\/berth-[0-9a-f]{12}$/)
 })
 
 test('every socket path fits in 107 bytes below the longest folder that is accepted', () => {

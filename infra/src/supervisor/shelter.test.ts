@@ -1,19 +1,19 @@
 import { expect, test } from 'vitest'
 import { mountShelter } from './shelter.ts'
 
-const shelter = mountShelter('/root/berth/infra/enter-shelter', [
-  { real: '/root/berth', seen: '/run/b/project' },
-  { real: '/root/berth/.berth', seen: '/run/b/data' },
+const shelter = mountShelter('/srv/berth/infra/enter-shelter', [
+  { real: '/srv/berth', seen: '/run/b/project' },
+  { real: '/srv/berth/.berth', seen: '/run/b/data' },
 ])
 
 test('data inside the project is seen in the place of the data', () => {
-  expect(shelter.path('/root/berth/.berth/postgres')).toBe('/run/b/data/postgres')
-  expect(shelter.path('/root/berth/apps/router/src/main.ts')).toBe('/run/b/project/apps/router/src/main.ts')
+  expect(shelter.path('/srv/berth/.berth/postgres')).toBe('/run/b/data/postgres')
+  expect(shelter.path('/srv/berth/apps/router/src/main.ts')).toBe('/run/b/project/apps/router/src/main.ts')
 })
 
 test('other paths stay, also those that only begin alike', () => {
   expect(shelter.path('/usr/bin/redis-server')).toBe('/usr/bin/redis-server')
-  expect(shelter.path('/root/berth2/x')).toBe('/root/berth2/x')
+  expect(shelter.path('/srv/berth2/x')).toBe('/srv/berth2/x')
 })
 
 test('a process of another user enters through the script, one of our own does not', () => {
@@ -25,8 +25,8 @@ test('a process of another user enters through the script, one of our own does n
     '--propagation',
     'private',
     '/bin/sh',
-    '/root/berth/infra/enter-shelter',
+    '/srv/berth/infra/enter-shelter',
   ])
-  const places = ['/root/berth', '/run/b/project', '/root/berth/.berth', '/run/b/data']
+  const places = ['/srv/berth', '/run/b/project', '/srv/berth/.berth', '/run/b/data']
   expect(command.slice(6)).toEqual(['7', '8', ...places, 'redis-server'])
 })
