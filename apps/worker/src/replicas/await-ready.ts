@@ -22,12 +22,13 @@ export type ReadyOutcome = { kind: 'ready' } | ({ kind: 'failed' } & Failure) | 
 
 /**
  * Waits until a started app answers: it listens on its port, then its startup probe and its readiness probe succeed.
- * Ends early when the app ends, or has settled on another port. Never leaves anything running behind.
+ * Ends early when the app ends, or has settled on another port, and fails when `started`, the call that starts it,
+ * does. Never leaves anything running behind.
  */
 export async function awaitReady(
   host: ReplicaHost,
   app: StartingApp,
-  options: { deadlineMs?: number; signal?: AbortSignal } = {},
+  options: { deadlineMs?: number; signal?: AbortSignal; started?: Promise<void> } = {},
 ): Promise<ReadyOutcome> {
   const container = app.template.containers[0]
   const containerPort = container?.ports[0]?.port ?? 0
@@ -63,7 +64,8 @@ export async function awaitReady(
   }
 
   try {
-    const first = await Promise.race([answers(), watchForEnd(host, app, signal)])
+    const ended = Promise.resolve(options.started).then(() => watchForEnd(host, app, signal))
+    const first = await Promise.race([answers(), ended])
     if (first !== null) return first
     if (!deadline.aborted || options.signal?.aborted) return { kind: 'aborted' }
     if (listened) return await withLog({ kind: 'failed', reason: 'ProbeFailed', message: lastProbe })

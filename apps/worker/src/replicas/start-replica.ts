@@ -1,7 +1,6 @@
 import type { Environment } from '@berth/contracts'
 import { StoreUnavailableError } from '@berth/db'
 import { EngineError, isEngineError } from '@berth/engine'
-import { awaitReady } from './await-ready.ts'
 import { appName, containerLabels } from './container-names.ts'
 import { failureOf } from './replica-failure.ts'
 import type {
@@ -13,6 +12,7 @@ import type {
 } from './replica-deps.ts'
 import { openSandbox, sandboxOf, type Sandbox } from './sandbox.ts'
 import { openSpare } from './spare-sandbox.ts'
+import { startApp } from './start-app.ts'
 import { stopReplica } from './stop-replica.ts'
 
 /** The phases of a deployment that a start goes through, forward only. */
@@ -82,21 +82,18 @@ async function bringUp(
   const recorded = record(deps, replica, containers)
   recorded.catch(() => {})
   await sandbox.started
-  await deps.gate.run(host, 'start', () => host.runtime.startContainer(app, deps.fence))
-
-  options.onPhase('probing', `waiting for the app to listen on port ${portOf(replica)}`)
-  const ready = await awaitReady(
-    host,
-    {
-      address: replica.address,
-      hostPort,
-      sandboxId: sandbox.id,
-      appId: app,
-      template: replica.template,
-      env: replica.env,
-    },
-    options,
-  )
+  const starting = {
+    address: replica.address,
+    hostPort,
+    sandboxId: sandbox.id,
+    appId: app,
+    template: replica.template,
+    env: replica.env,
+  }
+  const ready = await startApp(deps, host, 'start', starting, {
+    ...options,
+    onIssued: () => options.onPhase('probing', `waiting for the app to listen on port ${portOf(replica)}`),
+  })
   await recorded
   return ready.kind === 'ready' ? { kind: 'ready', hostPort, containers } : ready
 }

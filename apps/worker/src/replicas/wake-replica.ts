@@ -1,8 +1,8 @@
 import { isEngineError } from '@berth/engine'
-import { awaitReady } from './await-ready.ts'
 import { appName } from './container-names.ts'
 import { failureOf } from './replica-failure.ts'
 import type { Failure, PlacedReplica, ReplicaDeps, ReplicaHost } from './replica-deps.ts'
+import { startApp } from './start-app.ts'
 
 /**
  * `cold`: app or sandbox is gone from the node (somebody pruned it), so a new replica is needed; not an error.
@@ -48,10 +48,9 @@ async function startParked(
   const { sandbox } = replica.containers
   if (sandbox === undefined) return { kind: 'cold' }
   const app = appOf(deps, replica)
-  await deps.gate.run(host, 'wake', () => host.runtime.startContainer(app, deps.fence))
   const { address, hostPort, template } = replica
   const starting = { address, hostPort, template, sandboxId: sandbox, appId: app, env: {} }
-  const ready = await awaitReady(host, starting, options)
+  const ready = await startApp(deps, host, 'wake', starting, options)
   return ready.kind === 'ready' ? { kind: 'running' } : ready
 }
 
