@@ -9,7 +9,7 @@ import { freePorts } from '../support/platform.ts'
 import { until } from '../support/poll.ts'
 
 const projectFolder = resolve(import.meta.dirname, '../..')
-const { data: platformData, engines } = inject('platform')
+const { data: platformData, engines, slot } = inject('platform')
 const data = join(dirname(platformData), 'up')
 let env: NodeJS.ProcessEnv
 let ports: Awaited<ReturnType<typeof freePorts>>
@@ -42,7 +42,8 @@ beforeAll(async () => {
     BERTH_ROUTER_ADMIN_PORT: String(ports.routerAdmin),
     BERTH_WORKER_ADMIN_PORT: String(ports.workerAdmin),
     BERTH_REGISTRY_PORT: String(ports.registry),
-    BERTH_NETWORK_CIDR: '198.18.240.0/20',
+    // Within the slot's own block, whose bridges the tests clear away.
+    BERTH_NETWORK_CIDR: `198.19.${slot * 32 + 24}.0/22`,
     DOCKER_HOST: `unix://${engines[0]?.socketPath}`,
     DATABASE_URL: '',
     REDIS_URL: '',
