@@ -209,8 +209,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   await engines.refresh()
   picture.merge(await readWorld(db), 0)
   for (const { id, incarnation, adminPort } of await readRouters(db))
-    if (!hub.membership.known().some((router) => router.id === id))
-      hub.membership.hello(id, incarnation, adminPort, false)
+    hub.membership.expect(id, incarnation, adminPort)
   await adoptRunning()
   publisher.publish([...picture.services.keys()])
   hub.lead({ epoch: term.lease.epoch, snapshot: () => publisher.snapshot() })
@@ -314,7 +313,14 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     every(spareEveryMs, 'spares', async () => {
       if (term.isFresh()) await spares.fill()
     }),
-    every(routersEveryMs, 'routers', () => writeRouters(db, term.lease, hub.membership.known())),
+    every(routersEveryMs, 'routers', () => {
+      const members = hub.membership.known().filter(({ heard }) => heard)
+      return writeRouters(
+        db,
+        term.lease,
+        members.map(({ id, incarnation, adminPort }) => ({ id, incarnation, adminPort })),
+      )
+    }),
     every(tidyEveryMs, 'tidy', async () => {
       if (!term.isFresh()) return
       failed.tick()

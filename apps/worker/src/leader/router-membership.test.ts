@@ -81,6 +81,19 @@ describe('a router that is closed', () => {
     expect(membership.known()).toMatchObject([{ incarnation: '2', connected: true }])
   })
 
+  test('and known only from the leader before is waited for, and not counted as heard', async () => {
+    const { membership, clock } = setUp()
+    membership.expect('a', '1', 1)
+    expect(membership.known()).toMatchObject([{ id: 'a', heard: false }])
+    expect(await membership.acknowledged(version(1), [], 20)).toBe(false)
+    membership.hello('a', '1', 1, true)
+    expect(membership.known()).toMatchObject([{ id: 'a', heard: true }])
+    membership.expect('b', '1', 1)
+    clock.ms = 10_001
+    membership.tick()
+    expect(membership.known().map(({ id }) => id)).toEqual(['a'])
+  })
+
   test('that said goodbye is forgotten without an excuse', () => {
     const { membership, excused } = setUp()
     membership.hello('a', '1', 1, true)

@@ -15,6 +15,8 @@ type Member = {
   incarnation: string
   adminPort: number
   connected: boolean
+  /** False while it is only known from the leader before. */
+  heard: boolean
   lastHeardAt: number
   served?: RouteVersion
   lingering: ReadonlySet<string>
@@ -65,6 +67,7 @@ export function createRouterMembership(options: RouterMembershipOptions) {
         incarnation,
         adminPort,
         connected,
+        heard: true,
         lastHeardAt: options.now(),
         lingering: same ? known.lingering : new Set(),
         ...(served ? { served } : {}),
@@ -72,9 +75,23 @@ export function createRouterMembership(options: RouterMembershipOptions) {
       settle()
     },
 
+    /** A router that the leader before knew: waited for until it says hello here, or is excused. */
+    expect(id: string, incarnation: string, adminPort: number): void {
+      if (members.has(id)) return
+      const silent = {
+        connected: false,
+        heard: false,
+        lastHeardAt: options.now(),
+        lingering: new Set<string>(),
+      }
+      members.set(id, { id, incarnation, adminPort, ...silent })
+    },
+
     heard(id: string): void {
       const member = members.get(id)
-      if (member) member.lastHeardAt = options.now()
+      if (!member) return
+      member.heard = true
+      member.lastHeardAt = options.now()
     },
 
     acknowledge(id: string, served: RouteVersion, lingering: readonly string[]): void {
@@ -143,12 +160,13 @@ export function createRouterMembership(options: RouterMembershipOptions) {
       for (const waiter of waiters) waiter.finish(false)
     },
 
-    known(): { id: string; incarnation: string; adminPort: number; connected: boolean }[] {
-      return [...members.values()].map(({ id, incarnation, adminPort, connected }) => ({
+    known(): { id: string; incarnation: string; adminPort: number; connected: boolean; heard: boolean }[] {
+      return [...members.values()].map(({ id, incarnation, adminPort, connected, heard }) => ({
         id,
         incarnation,
         adminPort,
         connected,
+        heard,
       }))
     },
   }

@@ -20,7 +20,7 @@ import {
 } from '../testing/builders.ts'
 import { collectRows, readBelongings } from './garbage.ts'
 import { deleteEmptyNodes, readNodeOnSameMachine, writeNodeFacts, writeReachability } from './nodes.ts'
-import { writeLeaderAddress, writeRouters } from './routers.ts'
+import { readRouters, writeLeaderAddress, writeRouters } from './routers.ts'
 import { writeServiceRoutes } from './service-routes.ts'
 
 let database: TestDatabase
@@ -108,6 +108,12 @@ describe('what the leader says about itself and the routers', () => {
     await db.insert(routers).values({ id: 'gone', incarnation: '1', adminPort: 1, lastSeenAt })
     await writeRouters(db, lease, [{ id: 'here', incarnation: '1', adminPort: 2 }])
     expect((await db.select().from(routers)).map((router) => router.id)).toEqual(['here'])
+    expect((await readRouters(db)).map((router) => router.id)).toEqual(['here'])
+    // Only known from the leader before: stays for a while and is not refreshed.
+    await writeRouters(db, lease, [])
+    expect((await readRouters(db)).map((router) => router.id)).toEqual(['here'])
+    await db.update(routers).set({ lastSeenAt: new Date(Date.now() - 16_000) })
+    expect(await readRouters(db)).toEqual([])
   })
 })
 

@@ -1,13 +1,26 @@
-import { and, lt, notInArray, sql } from 'drizzle-orm'
+import { and, gte, lt, notInArray, sql } from 'drizzle-orm'
 import type { Executor } from '../connection.ts'
 import { leaseHeld, type LeaseRef } from '../leases.ts'
 import { leaderAddress, routers } from '../schema.ts'
 
 export type RouterMember = { id: string; incarnation: string; adminPort: number }
 
-const forgottenAfter = sql`clock_timestamp() - interval '1 minute'`
+/** Longer than a leader waits for a silent router: who was not heard for this long is waited for by nobody. */
+const forgottenAfter = sql`clock_timestamp() - interval '15 seconds'`
 
-/** Writes who the leader knows, and drops who has not been there for a minute. No effect when the lease is lost. */
+/** The routers that an earlier leader heard of lately, for the next one to wait for. */
+export async function readRouters(db: Executor): Promise<RouterMember[]> {
+  return await db
+    .select({ id: routers.id, incarnation: routers.incarnation, adminPort: routers.adminPort })
+    .from(routers)
+    .where(gte(routers.lastSeenAt, forgottenAfter))
+}
+
+/**
+ * Writes the routers that the leader has heard, and drops who was silent for 15 s. Routers that it only knows from
+ * its predecessor are not among `members`: else one that is gone would be handed on for ever. No effect when the
+ * lease is lost.
+ */
 export async function writeRouters(
   db: Executor,
   lease: LeaseRef,

@@ -293,13 +293,3 @@ export async function readRegistryLogins(
     .from(registries)
     .where(eq(registries.projectUid, projectUid))
 }
-
-/** The routers that an earlier leader knew. */
-export async function readRouters(
-  db: Executor,
-): Promise<{ id: string; incarnation: string; adminPort: number }[]> {
-  const { routers } = schema
-  return db
-    .select({ id: routers.id, incarnation: routers.incarnation, adminPort: routers.adminPort })
-    .from(routers)
-}
