@@ -63,13 +63,44 @@ test('100 requests wait for a revision without replicas; two at once never meet 
 })
 
 test('waiting ends at the deadline: 503 while more replicas may come, 429 when none can', async () => {
-  const { port, change } = (edge = await startEdge({ revisions: [aRevision({ queueDeadlineMs: 100 })] }))
+  const { port, change, leader } = (edge = await startEdge({
+    revisions: [aRevision({ queueDeadlineMs: 100 })],
+  }))
   const starting = await ask({ port })
   expect(starting.status).toBe(503)
   expect(JSON.parse(starting.body)).toMatchObject({ code: 'no-replica' })
   expect(Number(starting.headers['retry-after'])).toBeGreaterThan(0)
-  change(aRevision({ queueDeadlineMs: 100, atMaxScale: true }))
-  await eventually(async () => (await ask({ port })).status === 429)
+  const { version } = change(aRevision({ queueDeadlineMs: 100, atMaxScale: true }))
+  await eventually(() => leader.last('acknowledge')?.version.sequence === version.sequence)
+  expect(JSON.parse((await ask({ port })).body)).toMatchObject({ status: 503, code: 'no-replica' })
+
+  const held = await holding()
+  const busy = { queueDeadlineMs: 100, atMaxScale: true, concurrency: 1 }
+  change(aRevision({ ...busy, replicas: [aReplica('r1', held.port)] }))
+  const first = ask({ port })
+  await eventually(() => held.open.length === 1)
+  expect((await ask({ port })).status).toBe(429)
+  held.releaseAll()
+  expect((await first).status).toBe(200)
+})
+
+test('a request timeout that is as short as the queue deadline is no fault of the app either', async () => {
+  const revision = aRevision({ queueDeadlineMs: 200, timeoutMs: 200 })
+  const { port } = (edge = await startEdge({ revisions: [revision] }))
+  const answer = await ask({ port })
+  expect(JSON.parse(answer.body)).toMatchObject({ status: 503, code: 'no-replica' })
+  expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0)
+})
+
+test('why a revision cannot start is told to strangers without what the app printed', async () => {
+  const blocked = { reason: 'AppCrashed', message: 'exit code 1; its last lines were:\nsecret=hunter2' }
+  const { port } = (edge = await startEdge({ revisions: [aRevision({ blocked })] }))
+  const answer = await ask({ port })
+  expect(answer.headers['retry-after']).toBe('10')
+  expect(JSON.parse(answer.body)).toMatchObject({
+    code: 'revision-failed',
+    detail: 'AppCrashed: The app ended while it was starting or serving.',
+  })
 })
 
 test('when nothing can be placed, who waits and who comes hears it at once', async () => {

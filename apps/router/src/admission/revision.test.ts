@@ -149,7 +149,8 @@ describe('waiting', () => {
     for (let i = 0; i < 10_000; i += 1) waiting(revision)
     expect(waiting(revision).refusal).toEqual({ kind: 'queue-full', atMaxScale: false })
     revision.remove()
-    const heavy = admission({ atMaxScale: true }).revision
+    const heavy = admission({ atMaxScale: true, concurrency: 1, replicas: [aReplica('busy')] }).revision
+    must(heavy.tryClaim())
     const first = waiting(heavy, 60 * 1024 * 1024)
     expect(waiting(heavy, 5 * 1024 * 1024).refusal).toEqual({ kind: 'queue-full', atMaxScale: true })
     first.leave()

@@ -93,19 +93,19 @@ export class RevisionAdmission {
 
   /** Joins the queue; may refuse at once. Returns how to leave it. */
   wait(waiter: Waiter): () => void {
-    const { blocked, replicas, atMaxScale } = this.#route
+    const { blocked, replicas } = this.#route
     if (blocked && replicas.length === 0) {
       waiter.refuse({ kind: 'blocked', reason: blocked.reason, message: blocked.message })
       return () => undefined
     }
     if (!this.#queue.hasRoomFor(waiter)) {
-      waiter.refuse({ kind: 'queue-full', atMaxScale })
+      waiter.refuse({ kind: 'queue-full', atMaxScale: this.#allBusyAtMaxScale })
       return () => undefined
     }
     this.#noteLoad()
     const leave = this.#queue.push(waiter, (late) => {
       this.#noteLoad()
-      late.refuse({ kind: 'queue-deadline', atMaxScale: this.#route.atMaxScale })
+      late.refuse(this.deadlineRefusal())
     })
     this.#wakeWhenBack()
     this.#events.onQueued(this)
@@ -113,6 +113,11 @@ export class RevisionAdmission {
       this.#noteLoad()
       leave()
     }
+  }
+
+  /** Why a request that has waited for as long as it may is refused. */
+  deadlineRefusal(): Refusal {
+    return { kind: 'queue-deadline', atMaxScale: this.#allBusyAtMaxScale }
   }
 
   /** Takes a replica out of balancing for a while and tells the leader. */
@@ -143,6 +148,11 @@ export class RevisionAdmission {
         idleMs: inFlight > 0 ? 0 : now - idleSince,
       })),
     }
+  }
+
+  /** Too many requests for all that may be; while nothing serves at all, it is the service that is late. */
+  get #allBusyAtMaxScale(): boolean {
+    return this.#route.atMaxScale && this.#route.replicas.length > 0
   }
 
   #claim(): Claim | undefined {

@@ -259,7 +259,11 @@ export class Exchange {
   }
 
   #timedOut(timeoutMs: number): void {
-    this.#leaveQueue?.()
+    // Nothing has been sent: the wait for a slot used the whole time up, which is no fault of the app.
+    if (this.#leaveQueue && this.#revision) {
+      this.#leaveQueue()
+      return this.#fail(this.#revision.deadlineRefusal())
+    }
     this.#call?.abort()
     this.#tunnel?.destroy()
     this.#release()

@@ -1,4 +1,4 @@
-import { assertNever, type ErrorCode } from '@berth/contracts'
+import { assertNever, reasonCatalogue, type ErrorCode, type Reason } from '@berth/contracts'
 import type { Refusal } from '../admission/revision-queue.ts'
 import type { UpstreamFailure } from '../upstream/upstream.ts'
 import type { Refused } from './request-check.ts'
@@ -41,7 +41,7 @@ export function answerTo(failure: Failure): FailureAnswer {
     case 'blocked':
       return {
         code: failure.reason === 'Unplaceable' ? 'unplaceable' : 'revision-failed',
-        detail: `${failure.reason}: ${failure.message}`,
+        detail: whyBlocked(failure),
         retryAfterSeconds: 10,
       }
     case 'timed-out':
@@ -51,6 +51,13 @@ export function answerTo(failure: Failure): FailureAnswer {
     default:
       return assertNever(failure)
   }
+}
+
+/** Whoever asks may be anybody: counted refusals say nothing of the app, other messages may quote what it printed. */
+function whyBlocked({ reason, message }: { reason: string; message: string }): string {
+  if (reason === 'Unplaceable') return `${reason}: ${message}`
+  const known = Object.hasOwn(reasonCatalogue, reason) ? reasonCatalogue[reason as Reason] : undefined
+  return known === undefined ? reason : `${reason}: ${known.meaning}`
 }
 
 const upstreamDetails = {
