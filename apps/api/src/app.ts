@@ -33,7 +33,7 @@ export function createApi({ context, db, probe, hints, log, started }: ApiDeps):
   const app = new Hono<ApiEnv>()
   const metrics = createMetrics()
   const guarded = storeGuard(() => databaseAnswers(probe))
-  const dispatch = createDispatch({ context, db, hints, guarded })
+  const dispatch = createDispatch({ db, hints, guarded })
   const routes = allRoutes(context)
 
   app.use('*', async (c, next) => {

@@ -175,38 +175,6 @@ test('services are listed page by page in their own project', async () => {
   expect(taken.json()).toMatchObject({ status: 409, code: 'in-use' })
 })
 
-test('an idempotency key does the work once and answers the same again', async () => {
-  const headers = { 'idempotency-key': 'key-1' }
-  const first = await post('once', { env: { SECRET: 'swordfish' } }, headers)
-  const second = await post('once', { env: { SECRET: 'swordfish' } }, headers)
-  expect(second.status).toBe(202)
-  expect(second.json()).toEqual(first.json())
-  expect(second.headers.etag).toBe(first.headers.etag)
-  expect(second.headers.location).toBe('/services/once')
-  expect(await deploymentsOf('once')).toHaveLength(1)
-  const other = await post('twice', {}, headers)
-  expect(other.json()).toMatchObject({ status: 422, code: 'idempotency-key-reused' })
-  const stored = await api.db.select().from(schema.idempotencyKeys)
-  expect(JSON.stringify(stored)).not.toContain('swordfish')
-  await api.db.update(schema.idempotencyKeys).set({ createdAt: new Date(Date.now() - 25 * 3_600_000) })
-  expect((await post('twice', {}, headers)).status).toBe(202)
-})
-
-test('a request that was refused does not use its key up', async () => {
-  const headers = { 'idempotency-key': 'key-2' }
-  expect((await post('retried', { memory: '1' }, headers)).status).toBe(422)
-  expect((await post('retried', {}, headers)).status).toBe(202)
-})
-
-test('simultaneous requests with one key do the work once', async () => {
-  const headers = { 'idempotency-key': 'key-3' }
-  const answers = await Promise.all(Array.from({ length: 6 }, () => post('crowd', {}, headers)))
-  for (const answer of answers)
-    if (answer.status !== 202) expect(answer.json()).toMatchObject({ code: 'idempotency-key-in-progress' })
-  expect(answers.some(({ status }) => status === 202)).toBe(true)
-  expect(await deploymentsOf('crowd')).toHaveLength(1)
-})
-
 test('a rollback pins the revision before, and says so until the next deployment', async () => {
   const { uid } = (await post('rolled')).json<ServiceView>()
   const empty = await api.call('POST', '/services/rolled/rollback')

@@ -1,7 +1,7 @@
 import { desired, type Database } from '@berth/db'
 import { ApiError } from '../api-error.ts'
 import type { Caller } from './caller.ts'
-import { tokenHash } from './token-secret.ts'
+import { keyringOfToken, tokenHash } from './token-secret.ts'
 
 /** One header with one token; two headers arrive joined by a comma and match no more. */
 const bearer = /^Bearer ([A-Za-z0-9._~+/=-]{1,512})$/i
@@ -17,6 +17,7 @@ export async function authenticate(db: Database, authorization: string | undefin
   if (token === undefined) throw unauthorized()
   return {
     tokenId: token.id,
+    keyring: keyringOfToken(secret),
     scope: token.scope,
     project: { uid: token.projectUid, name: token.projectName },
     expiresAt: token.expiresAt,

@@ -4,7 +4,6 @@ import { z } from 'zod'
 import { ApiError, notFound } from '../api-error.ts'
 import { authenticate } from '../auth/authenticate.ts'
 import type { Caller } from '../auth/caller.ts'
-import type { ApiContext } from '../context.ts'
 import { readJsonBody } from '../http/body-reader.ts'
 import { parseBody, parseQuery } from '../http/parse-with.ts'
 import type { ReconcileHints } from '../queue/reconcile-queue.ts'
@@ -15,7 +14,6 @@ export type ApiEnv = { Variables: { requestId: string } }
 export type Dispatch = (route: Route, c: Context<ApiEnv>) => Promise<Response>
 
 export type DispatchDeps = {
-  context: ApiContext
   db: Database
   hints: Pick<ReconcileHints, 'send'>
   /** Gives up on a database that says nothing. */
@@ -29,7 +27,7 @@ const parameter = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$/
  * One request through its route: token, scope, project, query and body, then the operation, for writes in one
  * transaction with the idempotency key, and the wake after the commit. Throws what the edge turns into a problem.
  */
-export function createDispatch({ context, db, hints, guarded }: DispatchDeps): Dispatch {
+export function createDispatch({ db, hints, guarded }: DispatchDeps): Dispatch {
   return async (route, c) => {
     const { caller, project } = await guarded(admit(db, route, c))
     const head = {
@@ -54,9 +52,11 @@ export function createDispatch({ context, db, hints, guarded }: DispatchDeps): D
         const work = () => route.handle({ ...head, body, tx, ifMatch })
         const key = route.method === 'post' ? c.req.header('idempotency-key') : undefined
         if (key === undefined) return await work()
+        // The short and the canonical path are one route: `project` is in the scope already.
+        const { project: _, ...params } = c.req.param()
         const name = `${route.method} ${route.path}`
         const scope = { projectUid: project.uid, route: name, key: checkIdempotencyKey(key) }
-        return await once(tx, context.keyring, scope, [c.req.param(), body], work)
+        return await once(tx, caller, scope, [params, body], work)
       }),
     )
     wake(answer.wake)

@@ -5,7 +5,7 @@ import { idempotencyKeys } from '../schema.ts'
 const keptHours = 24
 
 export type IdempotencyScope = { projectUid: string; route: string; key: string }
-/** `body` is sealed by the caller: answers carry environments and tokens. */
+/** `body` is sealed under the token that asked: answers carry environments and tokens. */
 export type StoredAnswer = { bodyHash: string; status: number; headers: Record<string, string>; body: string }
 
 /** True when this transaction now owns the key; false while the transaction of another request does. */
