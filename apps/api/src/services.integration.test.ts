@@ -117,6 +117,18 @@ test('settings of the service change at once, fields of the template deploy', as
   expect((await patch([1])).status).toBe(422)
 })
 
+test.each(['1.1Gi', '123.456M', '1000000.5k'])(
+  'an amount of memory such as %s is no change to itself',
+  async (memory) => {
+    const name = `odd-${memory.toLowerCase().replace('.', '-')}`
+    expect((await post(name, { memory })).status).toBe(202)
+    const settled = await api.call('PATCH', `/services/${name}`, { body: { maxScale: 5 } })
+    expect(settled.json()).toMatchObject({ generation: 2, maxScale: 5 })
+    expect(await deploymentsOf(name)).toHaveLength(1)
+    expect((await api.call('PATCH', `/services/${name}`, { body: { memory } })).status).toBe(200)
+  },
+)
+
 test('a stale If-Match changes nothing', async () => {
   const etag = (await post('guarded')).headers.etag
   const patch = (match: string | undefined, minScale: number) =>

@@ -1,4 +1,5 @@
 import { revisionTemplate, serviceSpec } from '@berth/contracts'
+import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { fromTemplate, toTemplate } from './flat-spec.ts'
 
@@ -21,6 +22,18 @@ test.each(specs)('%j becomes a template and comes back as it was', (fields) => {
 })
 
 test('amounts are kept exactly', () => {
-  const flat = fromTemplate(toTemplate(serviceSpec.parse({ ...base, cpu: '250m', memory: '1.5Gi' })))
-  expect(flat).toMatchObject({ cpu: 0.25, memory: '1536Mi' })
+  const cpu = fc.oneof(
+    fc.double({ min: 0.05, max: 64, noNaN: true }),
+    fc.integer({ min: 50, max: 64_000 }).map((millis) => `${millis}m`),
+  )
+  const memory = fc.double({ min: 1, max: 500, noNaN: true }).map((amount) => `${amount.toFixed(3)}Gi`)
+  fc.assert(
+    fc.property(cpu, memory, (cpu, memory) => {
+      const template = toTemplate(serviceSpec.parse({ ...base, cpu, memory }))
+      const again = serviceSpec.parse({ ...base, ...fromTemplate(template) })
+      expect(toTemplate(again)).toEqual(template)
+    }),
+  )
+  const flat = fromTemplate(toTemplate(serviceSpec.parse({ ...base, cpu: '250m', memory: '1.1Gi' })))
+  expect(flat).toMatchObject({ cpu: 0.25, memory: '1.1Gi' })
 })
