@@ -12,7 +12,9 @@ export {
   formatReference,
   type ImageReference,
   InvalidReferenceError,
+  isRegistryHost,
   parseReference,
+  registryName,
 } from './registry/image-reference.ts'
 export { streamImageTar } from './registry/image-tar.ts'
 export type { ImageConfig } from './registry/manifest.ts'

@@ -20,14 +20,15 @@ const pathComponent = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*'
 const registryPattern = new RegExp(`^${domain}$`)
 const repositoryPattern = new RegExp(`^${pathComponent}(?:/${pathComponent})*$`)
 const tagPattern = /^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}$/
-const digestPattern = /^(?:sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$/
+const digestPattern = /^sha256:[a-f0-9]{64}$/
 
 const maxNameCharacters = 255
 /** A longer text is not worth looking at: name, tag and digest at their longest, with room. */
 const maxReferenceCharacters = 1024
 
 /**
- * Reads a reference with the grammar and the verdicts of distribution/reference (`ParseNormalizedNamed`). Throws
+ * Reads a reference with the grammar and the verdicts of distribution/reference (`ParseNormalizedNamed`), apart from
+ * what can never be pulled: a host that no URL can have, and a digest other than sha256. Throws
  * `InvalidReferenceError`, whose message says what is wrong.
  */
 export function parseReference(text: string): ImageReference {
@@ -36,14 +37,13 @@ export function parseReference(text: string): ImageReference {
   if (/^[a-f0-9]{64}$/.test(text)) throw new InvalidReferenceError('is an image id; name a repository')
   const { first, rest } = splitRegistry(text)
   const { name, tag, digest } = splitRepository(rest)
-  const registry = hubNames.has(first) ? dockerHub : first
-  if (!registryPattern.test(registry) || !validPort(registry))
-    throw new InvalidReferenceError('has a malformed registry host')
+  const registry = registryName(first)
+  if (!isRegistryHost(registry)) throw new InvalidReferenceError('has a malformed registry host')
   if (name !== name.toLowerCase()) throw new InvalidReferenceError('has a repository in upper case')
   if (!repositoryPattern.test(name)) throw new InvalidReferenceError('has a malformed repository')
   if (tag !== undefined && !tagPattern.test(tag)) throw new InvalidReferenceError('has a malformed tag')
   if (digest !== undefined && !digestPattern.test(digest))
-    throw new InvalidReferenceError('has a malformed digest')
+    throw new InvalidReferenceError('has a digest other than sha256 and 64 digits')
   const repository = registry === dockerHub && !name.includes('/') ? `library/${name}` : name
   if (registry.length + 1 + repository.length > maxNameCharacters)
     throw new InvalidReferenceError(`has a name of more than ${maxNameCharacters} characters`)
@@ -51,6 +51,19 @@ export function parseReference(text: string): ImageReference {
     throw new InvalidReferenceError('"scratch" is the empty image and cannot be run')
   if (digest !== undefined) return { registry, repository, digest, ...(tag === undefined ? {} : { tag }) }
   return { registry, repository, tag: tag ?? 'latest' }
+}
+
+/** The one spelling of a registry's name: lower case, and `docker.io` for all names of the hub. */
+export function registryName(registry: string): string {
+  const lower = registry.toLowerCase()
+  if (hubNames.has(lower)) return dockerHub
+  // A single word is told from a user's name by its upper case only.
+  return looksLikeHost(lower) ? lower : registry
+}
+
+/** Whether a registry can have this name, `host` or `host:port`. */
+export function isRegistryHost(registry: string): boolean {
+  return registryPattern.test(registry) && validPort(registry) && sameInUrl(registry)
 }
 
 /** The reference written out, the way `docker pull` takes it. */
@@ -66,9 +79,13 @@ export function formatReference(reference: ImageReference): string {
 function splitRegistry(text: string): { first: string; rest: string } {
   const slash = text.indexOf('/')
   const first = text.slice(0, Math.max(slash, 0))
-  const isHost = /[.:]/.test(first) || first === 'localhost' || first !== first.toLowerCase()
-  if (slash === -1 || !isHost) return { first: dockerHub, rest: text }
+  if (slash === -1 || !(looksLikeHost(first) || first !== first.toLowerCase()))
+    return { first: dockerHub, rest: text }
   return { first, rest: text.slice(slash + 1) }
+}
+
+function looksLikeHost(first: string): boolean {
+  return /[.:]/.test(first) || first === 'localhost'
 }
 
 function splitRepository(text: string): {
@@ -82,6 +99,13 @@ function splitRepository(text: string): {
   const colon = named.indexOf(':')
   if (colon === -1) return { name: named, tag: undefined, digest }
   return { name: named.slice(0, colon), tag: named.slice(colon + 1), digest }
+}
+
+/** Whether a URL can have this host and means the same by it: neither 300.1.1.1 nor 127.1, which is 127.0.0.1. */
+function sameInUrl(registry: string): boolean {
+  const url = URL.parse(`http://${registry}`)
+  const host = registry.replace(/:[0-9]+$/, '')
+  return url !== null && (host.startsWith('[') || url.hostname === host.toLowerCase())
 }
 
 function validPort(registry: string): boolean {

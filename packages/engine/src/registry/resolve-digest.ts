@@ -27,8 +27,6 @@ export async function resolveDigest(
   const { repository, tag = 'latest' } = reference
   const registry = canonicalRegistry(access, reference.registry)
   const asked = reference.digest
-  if (asked?.startsWith('sha512:'))
-    throw new EngineError('ImageNotFound', 'digests of sha512 are not supported')
   const source = new Repository(access, registry, repository, signal)
   const digest = asked ?? (await digestOf(source, tag, access, { ...reference, registry }))
   const manifest = parseManifest((await source.manifest(digest)).bytes)
