@@ -126,11 +126,24 @@ test('registry credentials are write-only and sealed', async () => {
   const [row] = await api.db.select().from(schema.registries)
   const purpose = desired.registryPasswordPurpose(row?.projectUid ?? '', host)
   expect(api.context.keyring.openText(row?.password ?? Buffer.alloc(0), purpose)).toBe('second-password')
-  expect(
-    (await api.call('PUT', '/registries/UPPER.example', { body: { username: 'a', password: 'b' } })).status,
-  ).toBe(422)
   expect((await api.call('DELETE', `/registries/${host}`)).status).toBe(204)
   expect((await api.call('DELETE', `/registries/${host}`)).status).toBe(404)
+})
+
+test.each([
+  ['Registry.Example.COM', 'registry.example.com'],
+  ['index.docker.io', 'docker.io'],
+  ['registry-1.docker.io', 'docker.io'],
+])('credentials for %s are those of %s', async (name, host) => {
+  const body = { username: 'me', password: 'secret' }
+  expect((await api.call('PUT', `/registries/${name}`, { body })).json()).toMatchObject({ host })
+  expect((await api.call('DELETE', `/registries/${name}`)).status).toBe(204)
+  expect((await api.call('DELETE', `/registries/${host}`)).status).toBe(404)
+})
+
+test.each(['300.300.300.300', 'a:99999', 'a:b', 'a..b', 'a_b'])('%s is no registry', async (name) => {
+  const answer = await api.call('PUT', `/registries/${name}`, { body: { username: 'a', password: 'b' } })
+  expect(answer.json()).toMatchObject({ status: 422, errors: [{ path: 'host' }] })
 })
 
 test('every list pages', async () => {

@@ -10,6 +10,3 @@ export const registryView = z
   .object({ host: z.string(), username: z.string(), updatedAt: z.iso.datetime() })
   .meta({ id: 'Registry' })
 export type RegistryView = z.infer<typeof registryView>
-
-/** `host[:port]`, lower case, as it stands in front of an image's repository. */
-export const registryHost = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?$/
