@@ -117,6 +117,22 @@ test('settings of the service change at once, fields of the template deploy', as
   expect((await patch([1])).status).toBe(422)
 })
 
+test('a probe may name the port of the service and no other', async () => {
+  const probe = (port: number) => ({ readinessProbe: { tcpSocket: { port } } })
+  expect((await post('probed', { port: 3000, ...probe(3000) })).status).toBe(202)
+  const patch = (body: unknown) => api.call('PATCH', '/services/probed', { body })
+  expect((await patch({ port: 3001 })).json()).toMatchObject({
+    status: 422,
+    errors: [
+      {
+        path: 'readinessProbe.tcpSocket.port',
+        message: 'must be 3001, the port of the service, or be left out',
+      },
+    ],
+  })
+  expect((await patch({ port: 3001, ...probe(3001) })).status).toBe(202)
+})
+
 test.each(['1.1Gi', '123.456M', '1000000.5k'])(
   'an amount of memory such as %s is no change to itself',
   async (memory) => {

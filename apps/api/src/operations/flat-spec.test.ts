@@ -8,9 +8,9 @@ const specs = [
   {},
   { cpu: '250m', memory: '1.5Gi', port: 3000, command: ['/app'], args: ['-v'] },
   { concurrency: 0, timeoutSeconds: 3600, pool: 'fast', nodeSelector: { disk: 'ssd' } },
-  { readinessProbe: { httpGet: { path: '/ready', port: 9000, httpHeaders: [{ name: 'A', value: 'b' }] } } },
+  { readinessProbe: { httpGet: { path: '/ready', port: 8080, httpHeaders: [{ name: 'A', value: 'b' }] } } },
   { startupProbe: { tcpSocket: {}, periodSeconds: 2 }, livenessProbe: { grpc: { service: 'health' } } },
-  { readinessProbe: { grpc: { port: 50_051 } }, livenessProbe: { tcpSocket: { port: 1 } } },
+  { readinessProbe: { grpc: { port: 50_051 } }, livenessProbe: { tcpSocket: { port: 8080 } } },
 ]
 
 test.each(specs)('%j becomes a template and comes back as it was', (fields) => {

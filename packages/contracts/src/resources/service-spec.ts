@@ -79,6 +79,13 @@ export const serviceSpec = z
   .superRefine((spec, context) => {
     if (spec.minScale > spec.maxScale)
       context.addIssue({ code: 'custom', path: ['minScale'], message: 'must not be above maxScale' })
+    // A replica publishes one port, so no other one can be asked.
+    const message = `must be ${spec.port}, the port of the service, or be left out`
+    for (const name of ['readinessProbe', 'startupProbe', 'livenessProbe'] as const)
+      for (const check of ['httpGet', 'tcpSocket'] as const) {
+        const { port = spec.port } = spec[name]?.[check] ?? {}
+        if (port !== spec.port) context.addIssue({ code: 'custom', path: [name, check, 'port'], message })
+      }
   })
   .meta({ id: 'ServiceSpec' })
 export type ServiceSpec = z.infer<typeof serviceSpec>
