@@ -1,7 +1,7 @@
 import { reservedNames } from '@berth/contracts'
 import { schema } from '@berth/db'
-import { connect } from 'node:net'
 import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest'
+import { sendRaw } from './testing/send-raw.ts'
 import { startApi, type StartedApi } from './testing/started-api.ts'
 
 let api: StartedApi
@@ -219,14 +219,3 @@ test.each(['evil.example', 'localhost.evil.example', '10.0.0.1', '127.0.0.1.nip.
     expect(answer.json<Problem>()).toMatchObject({ status: 421, code: 'misdirected-host' })
   },
 )
-
-function sendRaw(port: number, text: string): Promise<string> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => socket.write(text))
-    let answer = ''
-    socket.on('data', (data) => (answer += data.toString()))
-    // A reset shows in what did not arrive.
-    socket.on('error', () => {})
-    socket.on('close', () => resolve(answer))
-  })
-}

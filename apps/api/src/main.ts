@@ -1,11 +1,12 @@
 import { Keyring, openDatabase, type Database } from '@berth/db'
-import { serve, type ServerType } from '@hono/node-server'
 import { readFile } from 'node:fs/promises'
+import type { Server } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { pino, type Logger } from 'pino'
 import { createApi } from './app.ts'
 import { ensureFirstToken } from './auth/first-token.ts'
 import { parseConfig, type ApiConfig } from './config.ts'
+import { createApiServer } from './http/api-server.ts'
 import { openReconcileHints } from './queue/reconcile-queue.ts'
 
 const maxConnections = 20
@@ -36,7 +37,8 @@ async function main(): Promise<void> {
   const { domain, edgePort, controlSocket } = config
   const context = { keyring, domain, edgePort, controlSocket }
   const app = createApi({ context, db, probe, hints, log, started: () => started })
-  const server = await listen(app.fetch, config)
+  const server = createApiServer(app.fetch, log)
+  await listen(server, config)
   log.info({ address: config.address, port: config.port }, 'listening')
 
   const stop = async (signal: string) => {
@@ -74,23 +76,18 @@ async function prepare(db: Database, token: string, signal: AbortSignal, log: Lo
   }
 }
 
-function listen(
-  fetch: Parameters<typeof serve>[0]['fetch'],
-  { address, port }: ApiConfig,
-): Promise<ServerType> {
+function listen(server: Server, { address, port }: ApiConfig): Promise<void> {
   return new Promise((resolve, reject) => {
-    const server = serve({ fetch, hostname: address, port }, () => resolve(server))
     server.once('error', reject)
+    server.listen(port, address, resolve)
   })
 }
 
-async function closeServer(server: ServerType): Promise<void> {
+async function closeServer(server: Server): Promise<void> {
   const closed = new Promise<void>((resolve) => {
     server.close(() => resolve())
   })
-  const cut = setTimeout(() => {
-    if ('closeAllConnections' in server) server.closeAllConnections()
-  }, closeGraceMs)
+  const cut = setTimeout(() => server.closeAllConnections(), closeGraceMs)
   await closed
   clearTimeout(cut)
 }

@@ -1,14 +1,15 @@
 import { Keyring, openDatabase } from '@berth/db'
-import { serve } from '@hono/node-server'
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createApi } from './app.ts'
+import { createApiServer } from './http/api-server.ts'
 import { callHttp } from './testing/call.ts'
+import { listenAnywhere } from './testing/listen-anywhere.ts'
 
 /** A Postgres that takes connections and says nothing, and one that is not there at all. */
 let folder: string
@@ -39,19 +40,17 @@ test.each([
   const url = `postgres://berth@localhost/berth?host=${host()}`
   const db = openDatabase(url, { applicationName: 'test', maxConnections: 4 })
   const probe = openDatabase(url, { applicationName: 'test-probe', maxConnections: 1 })
+  const log = pino({ level: 'silent' })
   const app = createApi({
     context: { keyring: new Keyring(randomBytes(32)), domain: 'localhost', edgePort: 80, controlSocket: '' },
     db,
     probe,
     hints: { send: () => {} },
-    log: pino({ level: 'silent' }),
+    log,
     started: () => true,
   })
-  const server = await new Promise<ReturnType<typeof serve>>((resolve) => {
-    const opened = serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }, () => resolve(opened))
-  })
+  const { port, close } = await listenAnywhere(createApiServer(app.fetch, log))
   try {
-    const { port } = server.address() as AddressInfo
     expect((await callHttp(port, 'GET', '/healthz')).status).toBe(200)
     expect((await callHttp(port, 'GET', '/openapi.json')).status).toBe(200)
     expect((await callHttp(port, 'GET', '/readyz')).status).toBe(503)
@@ -62,7 +61,7 @@ test.each([
       expect(answer.headers['retry-after']).toBe('2')
     }
   } finally {
-    server.close()
+    await close()
     for (const socket of sockets) socket.destroy()
     await Promise.all([db.close(), probe.close()])
   }

@@ -11,6 +11,7 @@ export const errorCatalogue = {
   'malformed-json': { status: 400, title: 'The body is not acceptable JSON', retryable: false },
   'invalid-field': { status: 422, title: 'A field is not valid', retryable: false },
   'invalid-query': { status: 400, title: 'A query parameter is not valid', retryable: false },
+  'request-incomplete': { status: 408, title: 'The request did not arrive in time', retryable: true },
   'body-too-large': { status: 413, title: 'The body is too large', retryable: false },
   'unsupported-media-type': { status: 415, title: 'The body must be JSON', retryable: false },
   'method-not-allowed': { status: 405, title: 'The method is not allowed here', retryable: false },
@@ -123,4 +124,23 @@ export function problem(
     requestId,
     ...(errors === undefined ? {} : { errors }),
   }
+}
+
+/** The same as a whole HTTP/1.1 message, for a connection on which no request could be read; it is closed after. */
+export function problemMessage(
+  code: ErrorCode,
+  detail: string,
+  requestId: string,
+  headers: Readonly<Record<string, string>> = {},
+): string {
+  const body = JSON.stringify(problem(code, detail, requestId))
+  const { status, title } = errorCatalogue[code]
+  const fields = Object.entries({
+    'content-type': problemContentType,
+    'content-length': Buffer.byteLength(body),
+    connection: 'close',
+    ...headers,
+  })
+  const lines = [`HTTP/1.1 ${status} ${title}`, ...fields.map(([name, value]) => `${name}: ${value}`)]
+  return `${lines.join('\r\n')}\r\n\r\n${body}`
 }

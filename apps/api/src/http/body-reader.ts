@@ -23,12 +23,20 @@ async function readBytes(request: Request): Promise<Buffer> {
   if (request.body === null) return Buffer.alloc(0)
   const chunks: Uint8Array[] = []
   let length = 0
-  for await (const chunk of request.body) {
+  for await (const chunk of whole(request.body)) {
     length += chunk.byteLength
     if (length > maxBodyBytes) throw tooLarge()
     chunks.push(chunk)
   }
   return Buffer.concat(chunks)
+}
+
+async function* whole(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body
+  } catch (error) {
+    throw new ApiError('malformed-request', 'The body broke off.', { cause: error })
+  }
 }
 
 function decodeUtf8(bytes: Buffer): string {

@@ -1,13 +1,13 @@
 import { Keyring, openDatabase, type Database } from '@berth/db'
 import { createTestDatabase, type TestDatabase } from '@berth/db/testing'
-import { serve } from '@hono/node-server'
 import { randomBytes } from 'node:crypto'
-import type { AddressInfo } from 'node:net'
 import { pino } from 'pino'
 import { createApi } from '../app.ts'
 import { ensureFirstToken } from '../auth/first-token.ts'
 import type { ApiContext } from '../context.ts'
+import { createApiServer } from '../http/api-server.ts'
 import type { Wake } from '../routes/route.ts'
+import { listenAnywhere } from './listen-anywhere.ts'
 import { callHttp, type Called, type CallOptions } from './call.ts'
 
 export type StartedApi = {
@@ -19,6 +19,8 @@ export type StartedApi = {
   token: string
   /** What was sent to the queue. */
   wakes: Wake[]
+  /** What was logged, one JSON text per line. */
+  log: string[]
   /** With the platform token unless `options` names another. */
   call: (method: string, path: string, options?: CallOptions) => Promise<Called>
   anonymous: (method: string, path: string, options?: CallOptions) => Promise<Called>
@@ -42,18 +44,17 @@ export async function startApi(
     edgePort: 8080,
     controlSocket: settings.controlSocket ?? '/nowhere/control.sock',
   }
+  const lines: string[] = []
+  const log = pino({ level: 'debug' }, { write: (line) => void lines.push(line) })
   const app = createApi({
     context,
     db,
     probe,
     hints: { send: (service, reason) => void wakes.push({ service, reason }) },
-    log: pino({ level: 'silent' }),
+    log,
     started: () => true,
   })
-  const server = await new Promise<ReturnType<typeof serve>>((resolve) => {
-    const opened = serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }, () => resolve(opened))
-  })
-  const { port } = server.address() as AddressInfo
+  const { port, close } = await listenAnywhere(createApiServer(app.fetch, log))
   return {
     port,
     context,
@@ -61,13 +62,11 @@ export async function startApi(
     db,
     token,
     wakes,
+    log: lines,
     call: (method, path, options = {}) => callHttp(port, method, path, { token, ...options }),
     anonymous: (method, path, options = {}) => callHttp(port, method, path, options),
     async stop() {
-      await new Promise<void>((resolve) => {
-        server.close(() => resolve())
-        if ('closeAllConnections' in server) server.closeAllConnections()
-      })
+      await close()
       await probe.close()
       await database.drop()
     },
