@@ -139,25 +139,29 @@ test.each(badFields)('the field %s is refused by name: %j', async (path, change)
   expect(answer.status).toBe(422)
 })
 
-const rawBodies: [string, string | Buffer, number, string][] = [
-  ['100,000 levels deep', `{"env":${'['.repeat(100_000)}${']'.repeat(100_000)}}`, 400, 'malformed-json'],
+/** [what, body, status, code, path that the problem names] */
+const rawBodies: [string, string | Buffer, number, string, string?][] = [
+  ['100,000 levels', `{"env":${'['.repeat(100_000)}${']'.repeat(100_000)}}`, 400, 'malformed-json', 'env'],
   ['invalid UTF-8', Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]), 400, 'malformed-json'],
-  ['U+0000 in a string', '{"name":"hello","image":"a\\u0000"}', 400, 'malformed-json'],
-  ['U+0000 in a key', '{"name":"hello","image":"a","env":{"A\\u0000":"b"}}', 400, 'malformed-json'],
-  ['half a surrogate pair', '{"name":"hello","image":"a","env":{"A":"\\ud800"}}', 400, 'malformed-json'],
-  ['duplicate keys', '{"name":"hello","name":"world","image":"a"}', 400, 'malformed-json'],
-  ['duplicate keys, one escaped', '{"name":"hello","n\\u0061me":"world"}', 400, 'malformed-json'],
-  ['__proto__', '{"name":"hello","image":"a","__proto__":{}}', 400, 'malformed-json'],
-  ['not JSON', '{"name":', 400, 'malformed-json'],
-  ['cpu 1e309', '{"name":"hello","image":"a","cpu":1e309}', 422, 'invalid-field'],
-  ['a list', '[]', 422, 'invalid-field'],
-  ['a string', '"hello"', 422, 'invalid-field'],
-  ['nothing', '', 422, 'invalid-field'],
+  ['U+0000 in a string', '{"name":"hello","image":"a\\u0000"}', 400, 'malformed-json', 'image'],
+  ['U+0000 in a key', '{"image":"a","env":{"A\\u0000":"b"}}', 400, 'malformed-json', 'env'],
+  ['half a surrogate pair', '{"image":"a","env":{"A":"\\ud800"}}', 400, 'malformed-json', 'env.A'],
+  ['duplicate keys', '{"name":"hello","name":"world","image":"a"}', 400, 'malformed-json', 'name'],
+  ['duplicate keys, one escaped', '{"name":"hello","n\\u0061me":"world"}', 400, 'malformed-json', 'name'],
+  ['__proto__', '{"env":{"__proto__":"a"}}', 400, 'malformed-json', 'env.__proto__'],
+  ['not JSON', '{"name":', 400, 'malformed-json', ''],
+  ['cpu 1e309', '{"name":"hello","image":"a","cpu":1e309}', 422, 'invalid-field', 'cpu'],
+  ['a list', '[]', 422, 'invalid-field', ''],
+  ['a string', '"hello"', 422, 'invalid-field', ''],
+  ['null', 'null', 422, 'invalid-field', ''],
+  ['nothing', '', 422, 'invalid-field', 'name'],
 ]
 
-test.each(rawBodies)('a body with %s is refused', async (_what, body, status, code) => {
+test.each(rawBodies)('a body with %s is refused', async (_what, body, status, code, path) => {
   const answer = await api.call('POST', '/services', { body })
-  expect(answer.json<Problem>()).toMatchObject({ status, code })
+  const problem = answer.json<Problem>()
+  expect(problem).toMatchObject({ status, code })
+  expect(problem.errors?.map((error) => error.path)[0]).toBe(path)
   expect(answer.status).toBe(status)
 })
 

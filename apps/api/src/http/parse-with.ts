@@ -1,9 +1,9 @@
 import { reservedFields } from '@berth/contracts'
 import type { z } from 'zod'
 import { ApiError, fieldSentence, invalidFields, type FieldError } from '../api-error.ts'
+import { fieldPath } from './field-path.ts'
 
 const maxErrors = 50
-const maxShownKey = 100
 
 /** The parsed value, or `ApiError` invalid-field with every bad field and its path. */
 export function parseBody<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
@@ -28,8 +28,8 @@ function fieldErrors(error: z.ZodError): FieldError[] {
 
 function issueErrors(issue: z.core.$ZodIssue): FieldError[] {
   if (issue.code === 'unrecognized_keys')
-    return issue.keys.map((key) => ({ path: joined([...issue.path, key]), message: unknownField(key) }))
-  return [{ path: joined(issue.path), message: messageOf(issue) }]
+    return issue.keys.map((key) => ({ path: fieldPath([...issue.path, key]), message: unknownField(key) }))
+  return [{ path: fieldPath(issue.path), message: messageOf(issue) }]
 }
 
 function unknownField(key: string): string {
@@ -41,8 +41,4 @@ function messageOf(issue: z.core.$ZodIssue): string {
     return issue.message.replace(/^(?:Invalid input|Too (?:small|big)): /, '')
   if (issue.message.endsWith('received undefined')) return 'is required'
   return issue.message.replace(/^Invalid input: expected/, 'expected')
-}
-
-function joined(path: readonly PropertyKey[]): string {
-  return path.map((part) => String(part).slice(0, maxShownKey)).join('.')
 }

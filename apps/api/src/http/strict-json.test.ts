@@ -3,27 +3,37 @@ import { expect, test } from 'vitest'
 import { ApiError } from '../api-error.ts'
 import { parseStrictJson } from './strict-json.ts'
 
+function refusalOf(text: string): unknown {
+  try {
+    return parseStrictJson(text)
+  } catch (error) {
+    expect(error).toBeInstanceOf(ApiError)
+    return error
+  }
+}
+
 const deep = (levels: number) => `${'['.repeat(levels)}${']'.repeat(levels)}`
 
 test.each([
-  ['{"a":1,"a":2}', 'the key "a" twice'],
-  ['{"a":{"b":1,"\\u0062":2}}', 'the key "b" twice'],
-  ['[{"__proto__":1}]', '__proto__'],
-  ['{"\\u005f_proto__":1}', '__proto__'],
-  ['["\\u0000"]', 'U+0000'],
-  ['["\\udc00"]', 'surrogate'],
-  [deep(65), '64 levels'],
-  ['['.repeat(500_000), '64 levels'],
-  ['{"a":', 'is not JSON'],
-  ['"abc', 'without an end'],
-  ['"\\x"', 'malformed string'],
-  ['{a:1}', 'is not JSON'],
-  ['}', 'is not JSON'],
-  ['', 'is not JSON'],
-  ['1 2', 'is not JSON'],
-])('%.40s is refused', (text, why) => {
-  expect(() => parseStrictJson(text)).toThrow(ApiError)
-  expect(() => parseStrictJson(text)).toThrow(why)
+  ['{"a":1,"a":2}', 'a', 'is there twice'],
+  ['{"a":{"b":1,"\\u0062":2}}', 'a.b', 'is there twice'],
+  ['{"a":[{},{"b":[],"b":1}]}', 'a.1.b', 'is there twice'],
+  ['[{"__proto__":1}]', '0.__proto__', 'is a name that no field may have'],
+  ['{"a":{"\\u005f_proto__":1}}', 'a.__proto__', 'is a name that no field may have'],
+  ['{"a":["b","\\u0000"]}', 'a.1', 'has U+0000 in a string'],
+  ['{"a":{"b":1,"\\u0000":1}}', 'a', 'has U+0000 in a string'],
+  ['{"a":"b","c":"\\udc00"}', 'c', 'has half a surrogate pair in a string'],
+  [`{"a":{},"b":${deep(64)}}`, 'b', 'is nested more than 64 levels deep'],
+  ['['.repeat(500_000), '0', 'is nested more than 64 levels deep'],
+  ['{"a":', '', 'is not JSON'],
+  ['{"a":"bc', 'a', 'has a string without an end'],
+  ['"\\x"', '', 'has a malformed string'],
+  ['{a:1}', '', 'is not JSON'],
+  ['}', '', 'is not JSON'],
+  ['', '', 'is not JSON'],
+  ['1 2', '', 'is not JSON'],
+])('%.40s is refused at %j', (text, path, message) => {
+  expect(refusalOf(text)).toMatchObject({ code: 'malformed-json', errors: [{ path, message }] })
 })
 
 test.each([
