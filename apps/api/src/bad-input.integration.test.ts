@@ -177,9 +177,40 @@ test.each([
   expect(answer).toContain('"code":"body-too-large"')
 })
 
-test('a body of another type is refused', async () => {
-  const headers = { 'content-type': 'text/plain' }
-  expect((await api.call('POST', '/services', { body: spec, headers })).status).toBe(415)
+test.each([
+  ['another type', { 'content-type': 'text/plain' }],
+  ['the type of a form', { 'content-type': 'application/x-www-form-urlencoded' }],
+  ['an empty type', { 'content-type': '' }],
+  ['two types', { 'content-type': 'application/json, application/json' }],
+  ['another charset', { 'content-type': 'application/json; charset=utf-7' }],
+  ['an encoding', { 'content-encoding': 'gzip' }],
+  ['two encodings', { 'content-encoding': 'identity, br' }],
+])('a body of %s is refused', async (_what, headers) => {
+  const answer = await api.call('POST', '/services', { body: spec, headers })
+  expect(answer.json<Problem>()).toMatchObject({ status: 415, code: 'unsupported-media-type' })
+})
+
+test('a body without a type is refused', async () => {
+  const head = `POST /services HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${api.token}\r\n`
+  const body = 'Connection: close\r\nContent-Length: 2\r\n\r\n{}'
+  expect(await sendRaw(api.port, head + body)).toMatch(/^HTTP\/1\.1 415 /)
+})
+
+test.each([
+  'application/json',
+  'application/json;charset=UTF-8',
+  'application/merge-patch+json; charset="utf-8"',
+])('a body of type %s is read', async (type) => {
+  const headers = { 'content-type': type, 'content-encoding': 'identity' }
+  expect((await api.call('PATCH', '/services/nobody', { body: {}, headers })).status).toBe(404)
+})
+
+test('null is no patch, and no empty body either', async () => {
+  for (const [method, path] of [
+    ['PATCH', '/pools/default'],
+    ['POST', '/nodes/local/cordon'],
+  ] as const)
+    expect((await api.call(method, path, { body: 'null' })).json<Problem>()).toMatchObject({ status: 422 })
 })
 
 test('a host label that does not fit with the project is refused', async () => {

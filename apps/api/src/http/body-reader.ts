@@ -4,6 +4,7 @@ import { parseStrictJson } from './strict-json.ts'
 const maxBodyBytes = 1024 * 1024
 
 const jsonTypes = new Set(['application/json', 'application/merge-patch+json'])
+const utf8 = /^charset="?utf-?8"?$/
 
 /**
  * Reads a JSON body of at most 1 MiB; undefined when there is none. Throws `ApiError` body-too-large (the
@@ -12,10 +13,26 @@ const jsonTypes = new Set(['application/json', 'application/merge-patch+json'])
 export async function readJsonBody(request: Request): Promise<unknown> {
   const bytes = await readBytes(request)
   if (bytes.length === 0) return undefined
-  const type = (request.headers.get('content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
-  if (type !== '' && !jsonTypes.has(type))
-    throw new ApiError('unsupported-media-type', 'Send the body as Content-Type: application/json.')
+  requireJson(request.headers)
   return parseStrictJson(decodeUtf8(bytes))
+}
+
+function requireJson(headers: Headers): void {
+  const [type = '', ...parameters] = words(headers.get('content-type'), ';')
+  const charset = parameters.find((parameter) => parameter.startsWith('charset='))
+  if (!jsonTypes.has(type) || (charset !== undefined && !utf8.test(charset)))
+    throw new ApiError('unsupported-media-type', 'Send the body as Content-Type: application/json, in UTF-8.')
+  if (words(headers.get('content-encoding'), ',').some((coding) => coding !== 'identity'))
+    throw new ApiError('unsupported-media-type', 'Send the body without Content-Encoding.')
+}
+
+function words(header: string | null, separator: string): string[] {
+  return header === null
+    ? []
+    : header
+        .toLowerCase()
+        .split(separator)
+        .map((word) => word.trim())
 }
 
 async function readBytes(request: Request): Promise<Buffer> {

@@ -90,9 +90,10 @@ async function admit(
   return { caller, project: { uid: found.uid, name: found.name } }
 }
 
-function bodyFor(route: WriteRoute, sent: unknown): unknown {
-  if (route.documentedBody !== undefined) return sent ?? {}
-  return parseBody(route.body ?? nothing, sent ?? {})
+/** No body at all counts as `{}`, a body `null` does not. */
+function bodyFor(route: WriteRoute, sent: unknown = {}): unknown {
+  if (route.documentedBody !== undefined) return sent
+  return parseBody(route.body ?? nothing, sent)
 }
 
 function flatQuery(c: Context): Record<string, string> {
