@@ -36,9 +36,11 @@ function unknownField(key: string): string {
   return reservedFields.has(key) ? 'is reserved for a later version' : 'is not a known field'
 }
 
+/** zod's own words, where the schema has none, made fit to follow the name of a field. */
 function messageOf(issue: z.core.$ZodIssue): string {
-  if (issue.code !== 'invalid_type')
-    return issue.message.replace(/^(?:Invalid input|Too (?:small|big)): /, '')
   if (issue.message.endsWith('received undefined')) return 'is required'
-  return issue.message.replace(/^Invalid input: expected/, 'expected')
+  return issue.message
+    .replace(/^(?:Invalid (?:input|option)|Too (?:small|big)): /, '')
+    .replace(/^expected int\b/, 'expected a whole number')
+    .replace(/^expected record\b/, 'expected object')
 }

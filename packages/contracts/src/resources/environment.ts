@@ -13,7 +13,7 @@ const secretReference = z.strictObject({
 
 /** Environment variables of the app. */
 export const environmentSpec = z
-  .record(z.string(), z.union([z.string(), secretReference]))
+  .record(z.string(), z.union([z.string(), secretReference], { error: 'the value must be text' }))
   .transform((env, context): Record<string, string> => {
     const values: Record<string, string> = {}
     const entries = Object.entries(env)

@@ -12,7 +12,10 @@ export const tokenSpec = z
       .regex(/^[^\p{Cc}]*$/u, 'must not contain control characters'),
     scope: z.enum(tokenScopes).default('project'),
     /** When it stops to work; null is never. */
-    expiresAt: z.iso.datetime({ offset: true }).nullable().default(null),
+    expiresAt: z.iso
+      .datetime({ offset: true, error: 'must be an RFC 3339 time such as "2030-01-31T12:00:00Z", or null' })
+      .nullable()
+      .default(null),
   })
   .meta({ id: 'TokenSpec' })
 export type TokenSpec = z.infer<typeof tokenSpec>
