@@ -50,7 +50,6 @@ export const errorCatalogue = {
   overloaded: { status: 429, title: 'Every replica is busy', retryable: true },
   'request-timeout': { status: 504, title: 'The service did not answer in time', retryable: true },
   'bad-gateway': { status: 502, title: 'The replica broke off', retryable: true },
-  'shutting-down': { status: 503, title: 'The router is stopping', retryable: true },
   'uri-too-long': { status: 414, title: 'The request target is too long', retryable: false },
   'headers-too-large': { status: 431, title: 'The request header is too large', retryable: false },
   'expectation-failed': { status: 417, title: 'The expectation cannot be met', retryable: false },
