@@ -9,6 +9,7 @@ export type RevisionUid = Branded<'RevisionUid'>
 export type DeploymentId = Branded<'DeploymentId'>
 export type ReplicaId = Branded<'ReplicaId'>
 export type NodeUid = Branded<'NodeUid'>
+export type PoolUid = Branded<'PoolUid'>
 export type TokenId = Branded<'TokenId'>
 export type RouterId = Branded<'RouterId'>
 export type WorkerId = Branded<'WorkerId'>
@@ -20,6 +21,7 @@ const prefixes = {
   DeploymentId: 'dep',
   ReplicaId: 'rep',
   NodeUid: 'nod',
+  PoolUid: 'pol',
   TokenId: 'tok',
   RouterId: 'rtr',
   WorkerId: 'wrk',
@@ -32,6 +34,7 @@ type Kinds = {
   DeploymentId: DeploymentId
   ReplicaId: ReplicaId
   NodeUid: NodeUid
+  PoolUid: PoolUid
   TokenId: TokenId
   RouterId: RouterId
   WorkerId: WorkerId

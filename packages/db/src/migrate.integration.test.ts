@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { Worker } from 'node:worker_threads'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { openDatabase, type Database } from './connection.ts'
-import { migrateDatabase } from './migrate.ts'
+import { migrateDatabase, migrationsFolder } from './migrate.ts'
 import { pools, projects } from './schema.ts'
 import { StoreUnavailableError } from './store-error.ts'
 
@@ -32,6 +34,32 @@ test('many processes may migrate at once, and again, and make the defaults once'
   expect(await db.select({ name: projects.name }).from(projects)).toEqual([{ name: 'default' }])
   expect(await db.select({ name: pools.name }).from(pools)).toEqual([{ name: 'default' }])
   await db.close()
+})
+
+test('a database of the first schema is brought up to date with what is in it', async () => {
+  const old = `${name}_old`
+  await server.execute(sql.raw(`create database ${old}`))
+  const oldUrl = new URL(url)
+  oldUrl.pathname = `/${old}`
+  const db = openDatabase(oldUrl.toString(), { applicationName: 'test', maxConnections: 1 })
+  try {
+    const first = readFileSync(join(migrationsFolder, '0000_initial.sql'), 'utf8')
+    const applied = [
+      ...first.split('--> statement-breakpoint'),
+      'create schema drizzle',
+      'create table drizzle.__drizzle_migrations (id serial, hash text not null, created_at bigint)',
+      "insert into drizzle.__drizzle_migrations (hash, created_at) values ('first', 1795576782114)",
+      "insert into pools (name) values ('default'), ('fast')",
+    ]
+    for (const statement of applied) await db.execute(sql.raw(statement))
+    await migrateDatabase(oldUrl.toString())
+    const rows = await db.select().from(pools)
+    expect(new Set(rows.map(({ uid }) => uid)).size).toBe(2)
+    for (const row of rows) expect(row).toMatchObject({ uid: expect.stringMatching(/^pol-/), generation: 1 })
+  } finally {
+    await db.close()
+    await server.execute(sql.raw(`drop database ${old} with (force)`))
+  }
 })
 
 /** A thread of its own stands for the process: it has its own environment and exit code. */

@@ -1,6 +1,7 @@
 import {
   deploymentPhases,
   deploymentTriggers,
+  newId,
   nodeReachability,
   nodeScheduling,
   placementStrategies,
@@ -49,6 +50,11 @@ export const projects = pgTable('projects', {
 
 export const pools = pgTable('pools', {
   name: text('name').primaryKey(),
+  uid: text('uid')
+    .notNull()
+    .unique()
+    .$defaultFn(() => newId('PoolUid')),
+  generation: integer('generation').notNull().default(1),
   strategy: text('strategy', { enum: placementStrategies }).notNull().default('spread'),
   /** How many times the cores of a node may be promised. */
   overcommitCpu: real('overcommit_cpu').notNull().default(10),

@@ -2,8 +2,9 @@ import { labelMap, type PoolPatch, type PoolSpec, type PoolView } from '@berth/c
 import { desired, type Transaction } from '@berth/db'
 import { z } from 'zod'
 import { ApiError, notFound } from '../api-error.ts'
-import { requireMatch } from '../http/entity-tag.ts'
+import { entityTag, requireMatch } from '../http/entity-tag.ts'
 import { parseBody } from '../http/parse-with.ts'
+import { changedColumns } from './changed-columns.ts'
 import { mergePatch } from './merge-patch.ts'
 
 /** Throws `ApiError` already-exists. */
@@ -22,25 +23,19 @@ export async function changePool(
 ): Promise<desired.PoolRow> {
   const pool = await desired.findPoolForUpdate(tx, name)
   if (pool === undefined) throw notFound('pool', name)
-  requireMatch(ifMatch, poolTag(pool))
-  const { strategy, overcommitCpu } = patch
+  requireMatch(ifMatch, entityTag(pool))
+  const { strategy = pool.strategy, overcommitCpu = pool.overcommitCpu } = patch
   const merged = { labels: mergePatch(pool.labels, patch.labels ?? {}) }
   const { labels } = parseBody(z.object({ labels: labelMap }), merged)
-  return await desired.updatePool(tx, name, {
-    labels,
-    ...(strategy === undefined ? {} : { strategy }),
-    ...(overcommitCpu === undefined ? {} : { overcommitCpu }),
-  })
-}
-
-/** Pools have no generation: the moment of the last change stands in. */
-export function poolTag(pool: desired.PoolRow): string {
-  return `"${pool.name}:${pool.updatedAt.getTime()}"`
+  const changes = changedColumns(pool, { strategy, overcommitCpu, labels })
+  return changes === undefined ? pool : await desired.updatePool(tx, name, changes)
 }
 
 export function poolView(pool: desired.PoolRow): PoolView {
   return {
     name: pool.name,
+    uid: pool.uid,
+    generation: pool.generation,
     strategy: pool.strategy,
     overcommitCpu: pool.overcommitCpu,
     labels: pool.labels,

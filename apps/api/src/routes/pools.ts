@@ -2,14 +2,15 @@ import { listOf, pageQuery, poolPatch, poolSpec, poolView as poolSchema } from '
 import { desired } from '@berth/db'
 import { notFound } from '../api-error.ts'
 import { listBody, pageOf } from '../http/cursor.ts'
-import { changePool, createPool, poolTag, poolView } from '../operations/pools.ts'
+import { entityTag } from '../http/entity-tag.ts'
+import { changePool, createPool, poolView } from '../operations/pools.ts'
 import { readRoute, writeRoute, type Answer, type Route } from './route.ts'
 
 const tag = 'Pools'
 const shown = { description: 'The pool', schema: poolSchema }
 
 function answer(status: number, pool: desired.PoolRow): Answer {
-  return { status, headers: { etag: poolTag(pool) }, body: poolView(pool) }
+  return { status, headers: { etag: entityTag(pool) }, body: poolView(pool) }
 }
 
 export function poolRoutes(): Route[] {
@@ -56,6 +57,7 @@ export function poolRoutes(): Route[] {
       method: 'patch',
       path: '/pools/{pool}',
       access: 'platform',
+      conditional: true,
       summary: 'Change a pool with a JSON merge patch',
       tag,
       body: poolPatch,

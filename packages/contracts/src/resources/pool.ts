@@ -27,6 +27,8 @@ export type PoolPatch = z.infer<typeof poolPatch>
 export const poolView = z
   .object({
     name: z.string(),
+    uid: z.string(),
+    generation: z.int(),
     strategy,
     overcommitCpu: z.number(),
     labels: z.record(z.string(), z.string()),

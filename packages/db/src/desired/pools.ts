@@ -33,10 +33,11 @@ export async function insertPool(db: Executor, pool: DesiredPool & { name: strin
   return rowOf(await db.insert(pools).values(pool).returning())
 }
 
+/** Takes the given columns over and counts the generation up. */
 export async function updatePool(db: Executor, name: string, change: Partial<DesiredPool>): Promise<PoolRow> {
   const rows = await db
     .update(pools)
-    .set({ ...change, updatedAt: sql`clock_timestamp()` })
+    .set({ ...change, generation: sql`${pools.generation} + 1`, updatedAt: sql`clock_timestamp()` })
     .where(eq(pools.name, name))
     .returning()
   return rowOf(rows)
