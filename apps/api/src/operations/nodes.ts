@@ -9,11 +9,13 @@ import {
 import { desired, type Transaction } from '@berth/db'
 import { isEngineError, parseEndpoint, type EngineEndpoint, type Tls } from '@berth/engine'
 import { BlockList, isIP } from 'node:net'
+import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import { ApiError, invalidField, notFound } from '../api-error.ts'
 import type { ApiContext } from '../context.ts'
 import { entityTag, requireMatch } from '../http/entity-tag.ts'
 import { parseBody } from '../http/parse-with.ts'
+import { changedColumns } from './changed-columns.ts'
 import { mergePatch } from './merge-patch.ts'
 
 /** Throws `ApiError` invalid-field or already-exists. */
@@ -42,6 +44,9 @@ export async function registerNode(
   return await readNode(tx, spec.name)
 }
 
+/** `changed` is false when nothing was written. */
+export type NodeChange = { picture: desired.NodePicture; changed: boolean }
+
 /** JSON merge patch. Throws `ApiError` not-found, invalid-field, precondition-failed, in-use or being-deleted. */
 export async function changeNode(
   context: ApiContext,
@@ -49,24 +54,36 @@ export async function changeNode(
   name: string,
   patch: NodePatch,
   ifMatch: string | undefined,
-): Promise<desired.NodePicture> {
+): Promise<NodeChange> {
   const node = await lockNode(tx, name, ifMatch)
   if (patch.endpoint !== undefined || patch.tls !== undefined) checkEndpointChange(node, patch)
   if (patch.pool !== undefined) await requirePool(tx, patch.pool)
   if (patch.address !== undefined && patch.address !== node.address) await requireEmpty(tx, node)
-  await desired.updateNodeRow(tx, node.uid, {
-    ...(patch.endpoint === undefined ? {} : { endpoint: patch.endpoint }),
-    ...(patch.address === undefined ? {} : { address: checkAddress(patch.address) }),
-    ...(patch.pool === undefined ? {} : { pool: patch.pool }),
-    ...(patch.labels === undefined ? {} : { labels: mergeLabels(node.labels, patch.labels) }),
-    ...(patch.tls === undefined ? {} : { tls: sealTls(context, node.uid, patch.tls ?? undefined) }),
-    ...(patch.scheduling === undefined ? {} : { scheduling: patch.scheduling }),
-    ...(patch.capacity === undefined ? {} : { capacity: capacityColumn(patch.capacity) }),
-    ...(patch.systemReserved === undefined
+  const changes = changedColumns(node, patchedColumns(context, node, patch))
+  if (changes !== undefined) await desired.updateNodeRow(tx, node.uid, changes)
+  return { picture: await readNode(tx, name), changed: changes !== undefined }
+}
+
+function patchedColumns(
+  context: ApiContext,
+  node: desired.NodeRow,
+  patch: NodePatch,
+): Partial<desired.DesiredNode> {
+  const { endpoint, address, pool, labels, tls, scheduling, capacity, systemReserved } = patch
+  return {
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(address === undefined ? {} : { address: checkAddress(address) }),
+    ...(pool === undefined ? {} : { pool }),
+    ...(labels === undefined ? {} : { labels: mergeLabels(node.labels, labels) }),
+    ...(tls === undefined || hasTls(context, node, tls)
       ? {}
-      : { systemReservedBytes: memoryColumn('systemReserved', patch.systemReserved) }),
-  })
-  return await readNode(tx, name)
+      : { tls: sealTls(context, node.uid, tls ?? undefined) }),
+    ...(scheduling === undefined ? {} : { scheduling }),
+    ...(capacity === undefined ? {} : { capacity: capacityColumn(capacity) }),
+    ...(systemReserved === undefined
+      ? {}
+      : { systemReservedBytes: memoryColumn('systemReserved', systemReserved) }),
+  }
 }
 
 /** Only an empty node may go; the leader cleans its engine and takes the row away. */
@@ -180,6 +197,13 @@ function checkAddress(address: string): string {
 
 function mergeLabels(labels: Record<string, string>, patch: unknown): Record<string, string> {
   return parseBody(z.object({ labels: labelMap }), { labels: mergePatch(labels, patch) }).labels
+}
+
+/** Sealing the same keys again gives other bytes. */
+function hasTls(context: ApiContext, node: desired.NodeRow, tls: Tls | null): boolean {
+  if (node.tls === null || tls === null) return node.tls === tls
+  const stored: unknown = JSON.parse(context.keyring.openText(node.tls, desired.nodeTlsPurpose(node.uid)))
+  return isDeepStrictEqual(stored, tls)
 }
 
 function sealTls(context: ApiContext, uid: string, tls: Tls | undefined): Buffer | null {

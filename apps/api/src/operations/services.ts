@@ -5,6 +5,7 @@ import { ApiError, invalidField, notFound } from '../api-error.ts'
 import type { Caller } from '../auth/caller.ts'
 import type { ApiContext } from '../context.ts'
 import { entityTag, requireMatch } from '../http/entity-tag.ts'
+import { changedColumns } from './changed-columns.ts'
 import { checkSpecReferences, isPinned, parseServiceSpec } from './check-spec.ts'
 import { encodeEnvironment, fromTemplate, toTemplate } from './flat-spec.ts'
 import { isObject, mergePatch } from './merge-patch.ts'
@@ -152,9 +153,7 @@ async function update(
     !sameEnvironment ||
     (namesImage && (!isPinned(spec.image) || existing.pinnedRevision !== null))
   const { template: _, ...serviceLevel } = columns
-  const differs = Object.entries(serviceLevel).some(
-    ([column, value]) => !isDeepStrictEqual(existing[column as keyof typeof serviceLevel], value),
-  )
+  const differs = changedColumns(existing, serviceLevel) !== undefined
   if (!deploys && !differs)
     return await changed(context, tx, scope, existing.name, { created: false, changed: false })
   const row = await desired.updateServiceRow(tx, existing.uid, {

@@ -45,10 +45,10 @@ export function createDispatch({ db, hints, guarded }: DispatchDeps): Dispatch {
       const answer = await guarded(Promise.resolve(route.handle({ ...head, query, db })))
       return answer instanceof Response ? answer : toResponse(answer)
     }
+    const ifMatch = ifMatchFor(route, c.req.header('if-match'))
     const body = bodyFor(route, await readJsonBody(c.req.raw))
     const answer = await guarded(
       withTransaction(db, async (tx) => {
-        const ifMatch = c.req.header('if-match')
         const work = () => route.handle({ ...head, body, tx, ifMatch })
         const key = route.method === 'post' ? c.req.header('idempotency-key') : undefined
         if (key === undefined) return await work()
@@ -88,6 +88,16 @@ async function admit(
     caller.scope === 'platform' && parameter.test(name) ? await desired.findProject(db, name) : undefined
   if (found === undefined) throw notFound('project', name.slice(0, 64))
   return { caller, project: { uid: found.uid, name: found.name } }
+}
+
+/** A condition that nothing can check is never passed over in silence. */
+function ifMatchFor(route: WriteRoute, header: string | undefined): string | undefined {
+  if (header !== undefined && route.conditional !== true)
+    throw new ApiError(
+      'precondition-failed',
+      'Nothing that this changes carries an ETag: leave If-Match out.',
+    )
+  return header
 }
 
 /** No body at all counts as `{}`, a body `null` does not. */

@@ -11,14 +11,20 @@ import { notFound } from '../api-error.ts'
 import type { ApiContext } from '../context.ts'
 import { listBody, pageOf } from '../http/cursor.ts'
 import { entityTag } from '../http/entity-tag.ts'
-import { changeNode, nodeView, registerNode, removeNode } from '../operations/nodes.ts'
+import { changeNode, nodeView, registerNode, removeNode, type NodeChange } from '../operations/nodes.ts'
 import { readRoute, writeRoute, type Answer, type Route } from './route.ts'
 
 const tag = 'Nodes'
 const shown = { description: 'The node', schema: nodeSchema }
+const accepted = { description: 'Accepted: the node as it is to be', schema: nodeSchema }
+const unchanged = { description: 'Nothing has changed', schema: nodeSchema }
 
 function answer(status: number, picture: desired.NodePicture): Answer {
   return { status, headers: { etag: entityTag(picture.node) }, body: nodeView(picture) }
+}
+
+function changeAnswer({ picture, changed }: NodeChange): Answer {
+  return answer(changed ? 202 : 200, picture)
 }
 
 export function nodeRoutes(context: ApiContext): Route[] {
@@ -27,11 +33,12 @@ export function nodeRoutes(context: ApiContext): Route[] {
       method: 'post',
       path: `/nodes/{node}/${verb}`,
       access: 'platform',
+      conditional: true,
       summary,
       tag,
-      answers: { 202: shown },
+      answers: { 200: unchanged, 202: accepted },
       handle: async ({ tx, param, ifMatch }) =>
-        answer(202, await changeNode(context, tx, param('node'), { scheduling }, ifMatch)),
+        changeAnswer(await changeNode(context, tx, param('node'), { scheduling }, ifMatch)),
     })
 
   return [
@@ -77,17 +84,19 @@ export function nodeRoutes(context: ApiContext): Route[] {
       method: 'patch',
       path: '/nodes/{node}',
       access: 'platform',
+      conditional: true,
       summary: 'Change a node with a JSON merge patch',
       tag,
       body: nodePatch,
-      answers: { 202: shown },
+      answers: { 200: unchanged, 202: accepted },
       handle: async ({ tx, param, body, ifMatch }) =>
-        answer(202, await changeNode(context, tx, param('node'), body, ifMatch)),
+        changeAnswer(await changeNode(context, tx, param('node'), body, ifMatch)),
     }),
     writeRoute({
       method: 'delete',
       path: '/nodes/{node}',
       access: 'platform',
+      conditional: true,
       summary: 'Remove an empty node',
       tag,
       answers: { 202: { description: 'The node is being removed' } },

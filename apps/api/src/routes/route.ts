@@ -62,6 +62,8 @@ export type WriteRoute = Documented & {
   method: Exclude<Method, 'get'>
   path: string
   access: Access
+  /** Honours If-Match: what it changes carries an ETag. Everywhere else If-Match cannot hold and is refused. */
+  conditional?: true
   /** Checked by the dispatcher. An absent body counts as `{}`. */
   body?: z.ZodType
   /** Shown in the documentation where the operation checks the body itself. */
@@ -88,6 +90,7 @@ export function writeRoute<Schema extends z.ZodType>(
     method: WriteRoute['method']
     path: string
     access: Access
+    conditional?: true
     body?: Schema
     documentedBody?: z.ZodType
     handle(request: WriteRequest<z.output<Schema>>): Promise<Answer>
