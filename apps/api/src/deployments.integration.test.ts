@@ -68,6 +68,25 @@ test('events are followed until the deployment has ended', async () => {
   expect(again.text.match(/^event: .*$/gm)).toEqual(['event: progress', 'event: end'])
 })
 
+test('events end with the token that follows them, whether it is revoked or expires', async () => {
+  const { deployment } = await deploy('watched')
+  const make = async (name: string) =>
+    (await api.call('POST', '/tokens', { body: { name } })).json<{ id: string; token: string }>()
+  const [revoked, expiring] = await Promise.all([make('revoked'), make('expiring')])
+  const follow = (token: string) => openStream(api.port, `/deployments/${deployment}/events`, token)
+  const streams = await Promise.all([revoked.token, expiring.token].map(follow))
+  const lasting = await follow(api.token)
+  for (const stream of [...streams, lasting]) await stream.waitFor('"phase":"queued"')
+  await api.call('DELETE', `/tokens/${revoked.id}`)
+  await api.db.execute(`update tokens set expires_at = now() where id = '${expiring.id}'`)
+  for (const stream of streams) {
+    await stream.ended
+    expect(stream.text()).not.toContain('event: end')
+  }
+  await ended(deployment, 'succeeded')
+  await lasting.waitFor('event: end')
+})
+
 test('a deployment is cancelled once, and not after its end', async () => {
   const { uid, deployment } = await deploy('cancelled')
   expect((await api.call('POST', `/deployments/${deployment}/cancel`)).status).toBe(202)

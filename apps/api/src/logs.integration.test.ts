@@ -86,6 +86,20 @@ test('lines are followed as events, and the worker hears when the client leaves'
   await until(() => followers.size === 0, { describe: 'the worker to lose its followers' })
 })
 
+test('lines end with the token that follows them, and the worker hears', async () => {
+  const made = await api.call('POST', '/tokens', { body: { name: 'reader' } })
+  const { id, token } = made.json<{ id: string; token: string }>()
+  const path = '/services/talker/logs?follow=true'
+  const streams = await Promise.all([
+    openStream(api.port, path, token),
+    openStream(api.port, path, token, '*/*'),
+  ])
+  for (const stream of streams) await stream.waitFor('four')
+  await api.call('DELETE', `/tokens/${id}`)
+  for (const stream of streams) await stream.ended
+  await until(() => followers.size === 0, { describe: 'the worker to lose its followers' })
+})
+
 test('lines are followed as text too, until the log ends', async () => {
   const stream = await openStream(api.port, '/services/talker/logs?follow=true', api.token, '*/*')
   await stream.waitFor('four\n')

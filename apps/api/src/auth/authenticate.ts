@@ -1,4 +1,4 @@
-import { desired, type Database } from '@berth/db'
+import { desired, StoreUnavailableError, type Database } from '@berth/db'
 import { ApiError } from '../api-error.ts'
 import type { Caller } from './caller.ts'
 import { keyringOfToken, tokenHash } from './token-secret.ts'
@@ -21,6 +21,16 @@ export async function authenticate(db: Database, authorization: string | undefin
     scope: token.scope,
     project: { uid: token.projectUid, name: token.projectName },
     expiresAt: token.expiresAt,
+  }
+}
+
+/** Whether the token may still be used, for answers that stay open. A database that does not answer revokes nobody. */
+export async function isStillValid(db: Database, { tokenId }: Caller): Promise<boolean> {
+  try {
+    return await desired.isValidToken(db, tokenId)
+  } catch (error) {
+    if (error instanceof StoreUnavailableError) return true
+    throw error
   }
 }
 

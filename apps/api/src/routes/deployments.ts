@@ -49,13 +49,13 @@ export function deploymentRoutes(): Route[] {
           contentType: 'text/event-stream',
         },
       },
-      async handle({ db, project, param, header }) {
+      async handle({ db, project, param, header, stillValid }) {
         const id = param('deployment')
         const row = await desired.findDeployment(db, project.uid, id)
         if (row === undefined) throw notFound('deployment', id)
         const last = Number(header('last-event-id') ?? '0')
         const after = Number.isSafeInteger(last) && last > 0 ? last : 0
-        return eventStream((signal) => followDeployment(db, project.uid, id, after, signal))
+        return eventStream((signal) => followDeployment(db, project.uid, id, after, signal), stillValid)
       },
     }),
     writeRoute({

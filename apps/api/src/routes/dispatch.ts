@@ -2,7 +2,7 @@ import { desired, withTransaction, type Database } from '@berth/db'
 import type { Context } from 'hono'
 import { z } from 'zod'
 import { ApiError, notFound } from '../api-error.ts'
-import { authenticate } from '../auth/authenticate.ts'
+import { authenticate, isStillValid } from '../auth/authenticate.ts'
 import type { Caller } from '../auth/caller.ts'
 import { readJsonBody } from '../http/body-reader.ts'
 import { parseBody, parseQuery } from '../http/parse-with.ts'
@@ -42,7 +42,8 @@ export function createDispatch({ db, hints, guarded }: DispatchDeps): Dispatch {
       if (!parameter.test(value)) throw notFound('resource', value.slice(0, 64))
     const query = parseQuery((route.kind === 'read' && route.query) || nothing, flatQuery(c))
     if (route.kind === 'read') {
-      const answer = await guarded(Promise.resolve(route.handle({ ...head, query, db })))
+      const stillValid = () => isStillValid(db, caller)
+      const answer = await guarded(Promise.resolve(route.handle({ ...head, query, db, stillValid })))
       return answer instanceof Response ? answer : toResponse(answer)
     }
     const ifMatch = ifMatchFor(route, c.req.header('if-match'))

@@ -71,15 +71,15 @@ export function revisionRoutes(context: ApiContext): Route[] {
       answers: {
         200: { description: 'Lines; an event `log` each', schema: logLine, contentType: 'text/event-stream' },
       },
-      async handle({ db, project, param, query, header }) {
+      async handle({ db, project, param, query, header, stillValid }) {
         const open = await openServiceLogs(context, db, project.uid, param('service'), query)
         if ((header('accept') ?? '').includes('text/event-stream'))
           return eventStream(async function* (signal) {
             for await (const line of open(signal)) yield { event: 'log', data: JSON.stringify(line) }
-          })
+          }, stillValid)
         return textStream(async function* (signal) {
           for await (const { line } of open(signal)) yield `${line}\n`
-        })
+        }, stillValid)
       },
     }),
   ]

@@ -38,7 +38,12 @@ type RequestHead = {
   requestId: string
 }
 
-export type ReadRequest<Query> = RequestHead & { query: Query; db: Database }
+export type ReadRequest<Query> = RequestHead & {
+  query: Query
+  db: Database
+  /** Whether the token is still valid; answers that stay open ask again and again. */
+  stillValid: () => Promise<boolean>
+}
 export type WriteRequest<Body> = RequestHead & { body: Body; tx: Transaction; ifMatch: string | undefined }
 
 export type Documented = {

@@ -19,20 +19,28 @@ const columns = {
   lastUsedAt: tokens.lastUsedAt,
 }
 
-/** The token with this SHA-256 (hex) that is neither revoked nor expired on the database's clock. */
+/** Neither revoked nor expired on the database's clock. */
+const valid = and(
+  isNull(tokens.revokedAt),
+  or(isNull(tokens.expiresAt), gt(tokens.expiresAt, sql`clock_timestamp()`)),
+)
+
+/** The valid token with this SHA-256 (hex). */
 export async function findValidToken(db: Executor, hash: string): Promise<TokenRow | undefined> {
   const rows = await db
     .select(columns)
     .from(tokens)
     .innerJoin(projects, eq(projects.uid, tokens.projectUid))
-    .where(
-      and(
-        eq(tokens.hash, hash),
-        isNull(tokens.revokedAt),
-        or(isNull(tokens.expiresAt), gt(tokens.expiresAt, sql`clock_timestamp()`)),
-      ),
-    )
+    .where(and(eq(tokens.hash, hash), valid))
   return rows[0]
+}
+
+export async function isValidToken(db: Executor, id: string): Promise<boolean> {
+  const rows = await db
+    .select({ id: tokens.id })
+    .from(tokens)
+    .where(and(eq(tokens.id, id), valid))
+  return rows.length === 1
 }
 
 /** Remembers that the token was used, at most once a minute. */
