@@ -1,5 +1,13 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { hostLabel, hostLabelProblem, nameProblem, reservedNames, serviceNameLength } from './names.ts'
+import {
+  hostLabel,
+  hostLabelProblem,
+  namePattern,
+  nameProblem,
+  reservedNames,
+  serviceNameLength,
+} from './names.ts'
 
 const { min, max } = serviceNameLength
 const check = (name: string) => nameProblem(name, min, max)
@@ -31,6 +39,22 @@ describe('a service name', () => {
   test.each([...reservedNames].filter((name) => !name.startsWith('_')))('"%s" is reserved', (name) => {
     expect(check(name)).toMatch(/reserved|characters/)
   })
+})
+
+test('the pattern in descriptions says the same as the check', () => {
+  const pattern = new RegExp(namePattern)
+  const text = fc.oneof(
+    fc.string(),
+    fc.stringMatching(/^[a-z0-9-]{1,8}$/),
+    fc.stringMatching(/^[aA9_.-]{1,5}$/),
+  )
+  fc.assert(
+    fc.property(text, (name) => {
+      fc.pre(!reservedNames.has(name))
+      expect(pattern.test(name)).toBe(nameProblem(name, 0, 1000) === undefined)
+    }),
+    { numRuns: 1000 },
+  )
 })
 
 describe('a host label', () => {

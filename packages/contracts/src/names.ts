@@ -21,6 +21,9 @@ export const reservedNames: ReadonlySet<string> = new Set([
 /** The project that is always there; its services have no project in their host label. */
 export const defaultProject = 'default'
 
+/** What the form of a name comes to as one pattern, for descriptions of the API; `nameProblem` says why. */
+export const namePattern = '^(?!.*--)(?![0-9]+$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$'
+
 const label = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/
 const maxHostLabel = 63
 

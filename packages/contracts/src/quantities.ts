@@ -8,6 +8,7 @@ const memoryUnits = {
 } as const
 type MemoryUnit = keyof typeof memoryUnits
 
+export const memoryPattern = /^([0-9]{1,9}(?:\.[0-9]{1,6})?)(Ki|Mi|Gi|k|M|G)$/
 const maxDecimals = 6
 /** More than any machine has. Below it every whole number of bytes has a spelling: at worst "123456789.123456M". */
 const beyondMemoryBytes = 1e15
@@ -19,7 +20,7 @@ export const maxCpuMillis = 64_000
 
 /** Bytes of a memory quantity such as "512Mi" or "1.5G", or undefined when it is not one. No bare numbers. */
 export function parseMemory(text: string): number | undefined {
-  const match = /^([0-9]{1,9}(?:\.[0-9]{1,6})?)(Ki|Mi|Gi|k|M|G)$/.exec(text)
+  const match = memoryPattern.exec(text)
   if (match === null) return undefined
   const bytes = Math.round(Number(match[1]) * memoryUnits[match[2] as MemoryUnit])
   return bytes < beyondMemoryBytes ? bytes : undefined

@@ -1,5 +1,6 @@
 import { deploymentEventView, deploymentView as deploymentSchema, listOf, pageQuery } from '@berth/contracts'
 import { desired } from '@berth/db'
+import { z } from 'zod'
 import { notFound } from '../api-error.ts'
 import { listBody, numberedPageOf } from '../http/cursor.ts'
 import { eventStream } from '../http/event-stream.ts'
@@ -42,11 +43,11 @@ export function deploymentRoutes(): Route[] {
       access: 'project',
       summary: 'Follow a deployment: events `progress`, then `end` with the deployment',
       tag,
+      headers: z.object({ 'Last-Event-ID': z.string().optional().describe('Go on behind this event') }),
       answers: {
         200: {
-          description: 'Server-sent events; Last-Event-ID is honoured',
-          schema: deploymentEventView,
-          contentType: 'text/event-stream',
+          description: 'Server-sent events, each with an id',
+          content: { 'text/event-stream': deploymentEventView },
         },
       },
       async handle({ db, project, param, header, stillValid }) {

@@ -15,9 +15,14 @@ import { changeNode, nodeView, registerNode, removeNode, type NodeChange } from 
 import { readRoute, writeRoute, type Answer, type Route } from './route.ts'
 
 const tag = 'Nodes'
-const shown = { description: 'The node', schema: nodeSchema }
-const accepted = { description: 'Accepted: the node as it is to be', schema: nodeSchema }
-const unchanged = { description: 'Nothing has changed', schema: nodeSchema }
+const shown = { description: 'The node', schema: nodeSchema, headers: ['ETag'] } as const
+const accepted = { ...shown, description: 'Accepted: the node as it is to be' } as const
+const unchanged = { ...shown, description: 'Nothing has changed' } as const
+const registered = {
+  description: 'Registered; its status tells when it is ready',
+  schema: nodeSchema,
+  headers: ['ETag', 'Location'],
+} as const
 
 function answer(status: number, picture: desired.NodePicture): Answer {
   return { status, headers: { etag: entityTag(picture.node) }, body: nodeView(picture) }
@@ -62,7 +67,7 @@ export function nodeRoutes(context: ApiContext): Route[] {
       summary: 'Register a Docker Engine as a node',
       tag,
       body: nodeSpec,
-      answers: { 202: { description: 'Registered; its status tells when it is ready', schema: nodeSchema } },
+      answers: { 202: registered },
       async handle({ tx, body }) {
         const { headers, ...rest } = answer(202, await registerNode(context, tx, body))
         return { ...rest, headers: { ...headers, location: `/nodes/${body.name}` } }

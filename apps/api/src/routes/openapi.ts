@@ -2,7 +2,7 @@ import { problemView } from '@berth/contracts'
 import { OpenAPIHono } from '@hono/zod-openapi'
 import { z } from 'zod'
 import { pathsOf } from './all-routes.ts'
-import type { Documented, Route } from './route.ts'
+import type { Documented, DocumentedAnswer, Route } from './route.ts'
 
 const info = {
   title: 'Berth',
@@ -14,8 +14,19 @@ const info = {
 
 const problems = {
   description: 'A problem: see `code`',
+  headers: { 'Retry-After': header('Seconds after which the same request may succeed') },
   content: { 'application/problem+json': { schema: problemView } },
 }
+
+const answerHeaders = {
+  ETag: header('`"<uid>:<generation>"`; a change of status does not touch it'),
+  Location: header('Path of what was made'),
+} as const
+const idempotencyKey = z.string().min(1).max(255).optional()
+const ifMatch = z
+  .string()
+  .optional()
+  .describe('An ETag, several, or `*`; answers 412 when none of them holds')
 
 /** The OpenAPI 3.1 document of the route table. */
 export function openApiDocument(routes: readonly Route[]): unknown {
@@ -53,14 +64,22 @@ const openPaths = {
   '/docs': 'This document as a page',
 } as const
 
+function header(description: string) {
+  return { description, schema: { type: 'string' as const } }
+}
+
 function requestOf(route: Route) {
-  if (route.kind === 'read') return route.query === undefined ? {} : { query: route.query }
+  if (route.kind === 'read')
+    return {
+      ...(route.query === undefined ? {} : { query: route.query }),
+      ...(route.headers === undefined ? {} : { headers: route.headers }),
+    }
   const schema = route.documentedBody ?? route.body
   const type = route.method === 'patch' ? 'application/merge-patch+json' : 'application/json'
-  const headers =
-    route.method === 'post'
-      ? z.object({ 'Idempotency-Key': z.string().optional() })
-      : z.object({ 'If-Match': z.string().optional() })
+  const headers = z.object({
+    ...(route.method === 'post' ? { 'Idempotency-Key': idempotencyKey } : {}),
+    ...(route.conditional === true ? { 'If-Match': ifMatch } : {}),
+  })
   return { headers, ...(schema === undefined ? {} : { body: { content: { [type]: { schema } } } }) }
 }
 
@@ -70,10 +89,17 @@ function paramsOf(path: string) {
 }
 
 function responsesOf(answers: Documented['answers']) {
-  const entries = Object.entries(answers).map(([status, { description, schema, contentType }]) => {
-    const content =
-      schema === undefined ? {} : { content: { [contentType ?? 'application/json']: { schema } } }
-    return [status, { description, ...content }] as const
-  })
-  return Object.fromEntries(entries)
+  return Object.fromEntries(Object.entries(answers).map(([status, answer]) => [status, responseOf(answer)]))
+}
+
+function responseOf({ description, schema, content, headers = [] }: DocumentedAnswer) {
+  const bodies = { ...(schema === undefined ? {} : { 'application/json': schema }), ...content }
+  const types = Object.entries(bodies).map(([type, schema]) => [type, { schema }] as const)
+  return {
+    description,
+    ...(headers.length === 0
+      ? {}
+      : { headers: Object.fromEntries(headers.map((name) => [name, answerHeaders[name]])) }),
+    ...(types.length === 0 ? {} : { content: Object.fromEntries(types) }),
+  }
 }

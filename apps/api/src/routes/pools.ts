@@ -7,7 +7,7 @@ import { changePool, createPool, poolView } from '../operations/pools.ts'
 import { readRoute, writeRoute, type Answer, type Route } from './route.ts'
 
 const tag = 'Pools'
-const shown = { description: 'The pool', schema: poolSchema }
+const shown = { description: 'The pool', schema: poolSchema, headers: ['ETag'] } as const
 
 function answer(status: number, pool: desired.PoolRow): Answer {
   return { status, headers: { etag: entityTag(pool) }, body: poolView(pool) }
@@ -35,7 +35,7 @@ export function poolRoutes(): Route[] {
       summary: 'Make a pool of nodes',
       tag,
       body: poolSpec,
-      answers: { 201: shown },
+      answers: { 201: { ...shown, headers: ['ETag', 'Location'] } },
       async handle({ tx, body }) {
         const { headers, ...rest } = answer(201, await createPool(tx, body))
         return { ...rest, headers: { ...headers, location: `/pools/${body.name}` } }

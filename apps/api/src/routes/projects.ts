@@ -28,7 +28,7 @@ export function projectRoutes(): Route[] {
       summary: 'Make a project',
       tag,
       body: projectSpec,
-      answers: { 201: { description: 'The project', schema: projectSchema } },
+      answers: { 201: { description: 'The project', schema: projectSchema, headers: ['Location'] } },
       async handle({ tx, body }) {
         const project = await createProject(tx, body)
         const headers = { location: `/projects/${project.name}` }

@@ -7,6 +7,7 @@ import {
   revisionView as revisionSchema,
 } from '@berth/contracts'
 import { desired, type Database } from '@berth/db'
+import { z } from 'zod'
 import { notFound } from '../api-error.ts'
 import type { ApiContext } from '../context.ts'
 import { listBody, numberedPageOf, pageOf } from '../http/cursor.ts'
@@ -38,7 +39,7 @@ export function revisionRoutes(context: ApiContext): Route[] {
       access: 'project',
       summary: 'Read a revision',
       tag: 'Revisions',
-      answers: { 200: { description: 'The revision', schema: revisionSchema } },
+      answers: { 200: { description: 'The revision', schema: revisionSchema, headers: ['ETag'] } },
       async handle({ db, project, param }) {
         const service = await serviceOf(db, project.uid, param('service'))
         const row = await desired.findServiceRevision(db, service.uid, param('revision'))
@@ -69,7 +70,10 @@ export function revisionRoutes(context: ApiContext): Route[] {
       tag: 'Replicas',
       query: logQuery,
       answers: {
-        200: { description: 'Lines; an event `log` each', schema: logLine, contentType: 'text/event-stream' },
+        200: {
+          description: 'Lines as they were printed, or an event `log` for each',
+          content: { 'text/plain': z.string(), 'text/event-stream': logLine },
+        },
       },
       async handle({ db, project, param, query, header, stillValid }) {
         const open = await openServiceLogs(context, db, project.uid, param('service'), query)

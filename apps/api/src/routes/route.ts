@@ -50,7 +50,16 @@ export type Documented = {
   summary: string
   tag: string
   /** By status; problems are added for all routes. */
-  answers: Record<number, { description: string; schema?: z.ZodType; contentType?: string }>
+  answers: Record<number, DocumentedAnswer>
+}
+
+export type DocumentedAnswer = {
+  description: string
+  /** Of a body in JSON. */
+  schema?: z.ZodType
+  /** Of bodies of other types. */
+  content?: Record<string, z.ZodType>
+  headers?: readonly ('ETag' | 'Location')[]
 }
 
 export type ReadRoute = Documented & {
@@ -59,6 +68,8 @@ export type ReadRoute = Documented & {
   path: string
   access: Access
   query?: z.ZodObject
+  /** Headers that it reads, for the documentation. */
+  headers?: z.ZodObject
   handle(request: ReadRequest<unknown>): Promise<Answer | Response>
 }
 
@@ -84,6 +95,7 @@ export function readRoute<Schema extends z.ZodObject>(
     path: string
     access: Access
     query?: Schema
+    headers?: z.ZodObject
     handle(request: ReadRequest<z.output<Schema>>): Promise<Answer | Response>
   },
 ): ReadRoute {

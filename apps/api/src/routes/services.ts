@@ -2,6 +2,7 @@ import {
   listOf,
   pageQuery,
   rollbackRequest,
+  serviceReplacement,
   serviceSpec,
   serviceView as serviceSchema,
   trafficSpec,
@@ -25,8 +26,13 @@ import { rollBack, setTraffic } from '../operations/traffic.ts'
 import { readRoute, writeRoute, type Answer, type Route, type WriteRequest } from './route.ts'
 
 const tag = 'Services'
-const accepted = { description: 'Accepted: the service with its newest deployment', schema: serviceSchema }
-const unchanged = { description: 'Nothing has changed', schema: serviceSchema }
+const accepted = {
+  description: 'Accepted: the service with its newest deployment',
+  schema: serviceSchema,
+  headers: ['ETag'],
+} as const
+const created = { ...accepted, headers: ['ETag', 'Location'] } as const
+const unchanged = { ...accepted, description: 'Nothing has changed' } as const
 
 export function serviceRoutes(context: ApiContext): Route[] {
   const answer = ({ prefix }: { prefix: string }, change: ServiceChange, reason: ReconcileReason): Answer => {
@@ -49,7 +55,7 @@ export function serviceRoutes(context: ApiContext): Route[] {
       summary: 'Deploy a new service',
       tag,
       documentedBody: serviceSpec,
-      answers: { 202: accepted },
+      answers: { 202: created },
       handle: async (request) =>
         answer(request, await createService(context, request.tx, request, request.body), 'created'),
     }),
@@ -72,7 +78,7 @@ export function serviceRoutes(context: ApiContext): Route[] {
       access: 'project',
       summary: 'Read a service',
       tag,
-      answers: { 200: { description: 'The service', schema: serviceSchema } },
+      answers: { 200: { ...accepted, description: 'The service' } },
       async handle({ db, project, param }) {
         const picture = await desired.findService(db, project.uid, param('service'))
         if (picture === undefined) throw notFound('service', param('service'))
@@ -87,8 +93,8 @@ export function serviceRoutes(context: ApiContext): Route[] {
       conditional: true,
       summary: 'Create a service or replace its spec',
       tag,
-      documentedBody: serviceSpec,
-      answers: { 200: unchanged, 202: accepted },
+      documentedBody: serviceReplacement,
+      answers: { 200: unchanged, 202: created },
       async handle(request) {
         const change = await replaceService(context, request.tx, request, nameOf(request), request.body)
         return answer(request, change, change.created ? 'created' : 'updated')
@@ -117,7 +123,7 @@ export function serviceRoutes(context: ApiContext): Route[] {
       conditional: true,
       summary: 'Delete a service; it is shown until it is gone',
       tag,
-      answers: { 202: { description: 'The service, which is being deleted', schema: serviceSchema } },
+      answers: { 202: { ...accepted, description: 'The service, which is being deleted' } },
       handle: async (request) =>
         answer(request, await deleteService(context, request.tx, request, nameOf(request)), 'deleted'),
     }),

@@ -29,7 +29,7 @@ export function tokenRoutes(): Route[] {
       summary: 'Make a token; it is shown once',
       tag,
       body: tokenSpec,
-      answers: { 201: { description: 'The token', schema: createdTokenView } },
+      answers: { 201: { description: 'The token', schema: createdTokenView, headers: ['Location'] } },
       async handle({ tx, caller, project, body, prefix }) {
         const { view, secret } = await createToken(tx, caller, project, body)
         const headers = { location: `${prefix}/tokens/${view.id}`, 'cache-control': 'no-store' }

@@ -1,20 +1,16 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { nameProblem } from '../names.ts'
 import { nodeReachability, nodeScheduling } from '../states.ts'
 import { labelMap } from './label-map.ts'
+import { nameField } from './name-field.ts'
 
-const maxNameLength = 63
 const pem = z
   .string()
   .min(1)
   .max(64 * 1024)
 
-/** A DNS label of 1 to 63 characters, for nodes and pools. */
-export const platformName = z.string().superRefine((name, context) => {
-  const problem = nameProblem(name, 1, maxNameLength)
-  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
-})
+/** For nodes and pools. */
+export const platformName = nameField({ min: 1, max: 63 })
 
 const ipAddress = z
   .string()

@@ -1,12 +1,8 @@
 import { z } from 'zod'
-import { nameProblem, projectNameLength } from '../names.ts'
+import { projectNameLength } from '../names.ts'
+import { nameField } from './name-field.ts'
 
-const projectName = z.string().superRefine((name, context) => {
-  const problem = nameProblem(name, projectNameLength.min, projectNameLength.max)
-  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
-})
-
-export const projectSpec = z.strictObject({ name: projectName }).meta({ id: 'ProjectSpec' })
+export const projectSpec = z.strictObject({ name: nameField(projectNameLength) }).meta({ id: 'ProjectSpec' })
 export type ProjectSpec = z.infer<typeof projectSpec>
 
 export const projectView = z

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import {
   maxCpuMillis,
   maxMemoryBytes,
+  memoryPattern,
   minCpuMillis,
   minMemoryBytes,
   parseCpu,
@@ -13,7 +14,16 @@ const memoryMessage = 'must be 16Mi to 512Gi with one of the units Ki, Mi, Gi, k
 
 /** Cores as a number (0.05 to 64) or thousandths as text ("500m"). */
 export const cpuQuantity = z
-  .union([z.number(), z.string()], { error: cpuMessage })
+  .union(
+    [
+      z
+        .number()
+        .min(minCpuMillis / 1000)
+        .max(maxCpuMillis / 1000),
+      z.string().regex(/^[0-9]{1,7}m$/),
+    ],
+    { error: cpuMessage },
+  )
   .superRefine((value, context) => {
     const millis = parseCpu(value)
     if (millis !== undefined && millis >= minCpuMillis && millis <= maxCpuMillis) return
@@ -21,8 +31,11 @@ export const cpuQuantity = z
   })
 
 /** Bytes with a unit (Ki, Mi, Gi, k, M, G), 16Mi to 512Gi; a bare number is refused. */
-export const memoryQuantity = z.string({ error: memoryMessage }).superRefine((value, context) => {
-  const bytes = parseMemory(value)
-  if (bytes !== undefined && bytes >= minMemoryBytes && bytes <= maxMemoryBytes) return
-  context.addIssue({ code: 'custom', message: memoryMessage })
-})
+export const memoryQuantity = z
+  .string({ error: memoryMessage })
+  .superRefine((value, context) => {
+    const bytes = parseMemory(value)
+    if (bytes !== undefined && bytes >= minMemoryBytes && bytes <= maxMemoryBytes) return
+    context.addIssue({ code: 'custom', message: memoryMessage })
+  })
+  .meta({ pattern: memoryPattern.source, description: '16Mi to 512Gi' })

@@ -1,7 +1,8 @@
 import { z } from 'zod'
-import { hostLabelProblem, nameProblem, serviceNameLength } from '../names.ts'
+import { serviceNameLength } from '../names.ts'
 import { environmentSpec } from './environment.ts'
 import { annotationMap, labelMap } from './label-map.ts'
+import { nameField } from './name-field.ts'
 import { probeSpec } from './probe.ts'
 import { cpuQuantity, memoryQuantity } from './quantity-fields.ts'
 import { trafficSpec } from './traffic.ts'
@@ -17,12 +18,7 @@ export const reservedFields: ReadonlySet<string> = new Set([
   'kind',
 ])
 
-const serviceName = z.string().superRefine((name, context) => {
-  const problem =
-    nameProblem(name, serviceNameLength.min, serviceNameLength.max) ??
-    hostLabelProblem({ service: name, project: 'default' })
-  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
-})
+const serviceName = nameField(serviceNameLength)
 
 const maxImageLength = 512
 const maxWords = 256
@@ -50,32 +46,33 @@ const idleSpec = z
     }
   })
 
+const settings = {
+  image: z.string().min(1).max(maxImageLength),
+  port: z.int().min(1).max(65_535).default(8080),
+  command: words.default([]),
+  args: words.default([]),
+  env: environmentSpec.prefault({}),
+  cpu: cpuQuantity.default(1),
+  memory: memoryQuantity.default('512Mi'),
+  concurrency: z.int().min(0).max(1000).default(80),
+  minScale: z.int().min(0).max(1000).default(0),
+  maxScale: z.int().min(1).max(1000).default(20),
+  timeoutSeconds: z.int().min(1).max(3600).default(300),
+  idle: idleSpec.prefault({}),
+  readinessProbe: probeSpec.optional(),
+  startupProbe: probeSpec.optional(),
+  livenessProbe: probeSpec.optional(),
+  pool: z.string().min(1).max(63).default('default'),
+  nodeSelector: labelMap.prefault({}),
+  traffic: trafficSpec.prefault([{ revision: 'latest', percent: 100 }]),
+  labels: labelMap.prefault({}),
+  annotations: annotationMap.prefault({}),
+  rollout: z.strictObject({ strategy: z.literal('immediate').default('immediate') }).prefault({}),
+}
+
 /** What a user asks for: the flat, friendly form of a service with every default filled in. */
 export const serviceSpec = z
-  .strictObject({
-    name: serviceName,
-    image: z.string().min(1).max(maxImageLength),
-    port: z.int().min(1).max(65_535).default(8080),
-    command: words.default([]),
-    args: words.default([]),
-    env: environmentSpec.prefault({}),
-    cpu: cpuQuantity.default(1),
-    memory: memoryQuantity.default('512Mi'),
-    concurrency: z.int().min(0).max(1000).default(80),
-    minScale: z.int().min(0).max(1000).default(0),
-    maxScale: z.int().min(1).max(1000).default(20),
-    timeoutSeconds: z.int().min(1).max(3600).default(300),
-    idle: idleSpec.prefault({}),
-    readinessProbe: probeSpec.optional(),
-    startupProbe: probeSpec.optional(),
-    livenessProbe: probeSpec.optional(),
-    pool: z.string().min(1).max(63).default('default'),
-    nodeSelector: labelMap.prefault({}),
-    traffic: trafficSpec.prefault([{ revision: 'latest', percent: 100 }]),
-    labels: labelMap.prefault({}),
-    annotations: annotationMap.prefault({}),
-    rollout: z.strictObject({ strategy: z.literal('immediate').default('immediate') }).prefault({}),
-  })
+  .strictObject({ name: serviceName, ...settings })
   .superRefine((spec, context) => {
     if (spec.minScale > spec.maxScale)
       context.addIssue({ code: 'custom', path: ['minScale'], message: 'must not be above maxScale' })
@@ -89,3 +86,8 @@ export const serviceSpec = z
   })
   .meta({ id: 'ServiceSpec' })
 export type ServiceSpec = z.infer<typeof serviceSpec>
+
+/** What PUT takes: the path has the name already. */
+export const serviceReplacement = z
+  .strictObject({ name: serviceName.optional(), ...settings })
+  .meta({ id: 'ServiceReplacement' })

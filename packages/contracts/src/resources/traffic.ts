@@ -1,12 +1,8 @@
 import { z } from 'zod'
-import { nameProblem, tagLength } from '../names.ts'
+import { tagLength } from '../names.ts'
+import { nameField } from './name-field.ts'
 
 const maxTargets = 100
-
-const tagName = z.string().superRefine((tag, context) => {
-  const problem = nameProblem(tag, tagLength.min, tagLength.max)
-  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
-})
 
 /** Who gets which share: a revision's name is a pin, `latest` follows. A tag gives the target a URL of its own. */
 export const trafficSpec = z
@@ -14,7 +10,7 @@ export const trafficSpec = z
     z.strictObject({
       revision: z.string().min(1).max(64),
       percent: z.int().min(0).max(100).default(0),
-      tag: tagName.nullable().default(null),
+      tag: nameField(tagLength).nullable().default(null),
     }),
   )
   .min(1)
