@@ -1,5 +1,6 @@
+import type { ServiceView } from '@berth/contracts'
 import { desired } from '@berth/db'
-import { insertService } from '@berth/db/testing'
+import { insertRevision, insertService } from '@berth/db/testing'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { tokenHash } from './auth/token-secret.ts'
 import { allRoutes, pathsOf } from './routes/all-routes.ts'
@@ -72,6 +73,83 @@ describe.each(targets)('$method $path', ({ method, path, access, canonical }) =>
       expect([200, 404, 422]).toContain(answer.status)
     }
   })
+})
+
+/** Real things of the project `default`, under the names that paths give to their kinds. */
+const owned: Record<string, string> = { service: 'owned', revision: 'owned-00001', host: 'owned.example' }
+let ownedToken = ''
+beforeAll(async () => {
+  const body = { name: 'owned', image: '127.0.0.1:5050/hello:1' }
+  const { uid, deployment } = (await api.call('POST', '/services', { body })).json<ServiceView>()
+  owned['deployment'] = deployment?.id ?? ''
+  await insertRevision(api.db, { serviceUid: uid, readyAt: new Date() })
+  const made = await api.call('POST', '/tokens', { body: { name: 'owned' } })
+  const { id, token } = made.json<{ id: string; token: string }>()
+  owned['token'] = id
+  ownedToken = token
+  await api.call('PUT', '/registries/owned.example', { body: { username: 'a', password: 'b' } })
+})
+
+const bodies: Record<string, unknown> = {
+  'patch /services/{service}': { minScale: 1 },
+  'put /services/{service}/traffic': [{ revision: 'owned-00001', percent: 100 }],
+  'post /services/{service}/rollback': { revision: 'owned-00001' },
+}
+/** PUT of a name that one's own project does not have makes it. */
+const creates = new Set(['put /services/{service}', 'put /registries/{host}'])
+const ofOneThing = allRoutes(context)
+  .filter(
+    ({ access, path, method }) =>
+      access === 'project' && path.includes('{') && !creates.has(`${method} ${path}`),
+  )
+  .map(({ method, path }) => ({ method: method.toUpperCase(), path, body: bodies[`${method} ${path}`] }))
+
+test.each(ofOneThing)(
+  '$method $path finds nothing that another project owns',
+  async ({ method, path, body }) => {
+    const real = path.replace(/\{(\w+)\}/g, (_, kind: string) => owned[kind] ?? 'missing')
+    const options = body === undefined ? {} : { body }
+    const answers = [
+      await api.anonymous(method, real, { ...options, token: stranger }),
+      await api.anonymous(method, `/projects/other${real}`, { ...options, token: stranger }),
+      await api.anonymous(method, `/projects/default${real}`, { ...options, token: stranger }),
+      await api.call(method, `/projects/other${real}`, options),
+    ]
+    for (const answer of answers) expect(answer.json()).toMatchObject({ status: 404, code: 'not-found' })
+  },
+)
+
+test('a service of the same name in another project shows its own things only', async () => {
+  const body = { name: 'owned', image: '127.0.0.1:5050/hello:1' }
+  expect((await api.anonymous('POST', '/services', { token: stranger, body })).status).toBe(202)
+  const list = await api.anonymous('GET', '/services/owned/deployments', { token: stranger })
+  expect(list.json<{ items: unknown[] }>().items).toHaveLength(1)
+  expect(list.text).not.toContain(owned['deployment'])
+  for (const path of ['/services/owned/revisions/owned-00001', `/deployments/${owned['deployment']}`])
+    expect((await api.anonymous('GET', path, { token: stranger })).status).toBe(404)
+})
+
+test('what another project owns is as it was', async () => {
+  expect((await api.call('GET', '/services/owned')).json()).toMatchObject({
+    generation: 1,
+    pinnedRevision: null,
+  })
+  const [deployment] = await api.db
+    .execute(`select phase, cancel_requested_at from deployments where id = '${owned['deployment']}'`)
+    .then(({ rows }) => rows)
+  expect(deployment).toEqual({ phase: 'queued', cancel_requested_at: null })
+  expect((await api.anonymous('GET', '/services', { token: ownedToken })).status).toBe(200)
+  expect((await api.call('GET', '/registries')).text).toContain('owned.example')
+})
+
+test('a token in the query is no token, and the log does not have it', async () => {
+  const before = api.log.length
+  for (const name of ['token', 'access_token', 'authorization'])
+    expect((await api.anonymous('GET', `/services?${name}=${ownedToken}`)).status).toBe(401)
+  expect((await api.call('GET', `/services?access_token=${ownedToken}`)).status).toBe(400)
+  expect((await api.anonymous('GET', '/services', { token: ownedToken })).status).toBe(200)
+  expect(api.log.length).toBeGreaterThan(before)
+  expect(api.log.join('')).not.toContain(ownedToken)
 })
 
 test('what the stranger tried changed nothing', async () => {

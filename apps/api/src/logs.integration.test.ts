@@ -1,4 +1,4 @@
-import { insertNode, insertReplica, insertRevision, insertService } from '@berth/db/testing'
+import { insertNode, insertProject, insertReplica, insertRevision, insertService } from '@berth/db/testing'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -116,6 +116,20 @@ test.each([
   ['/services/talker/logs?lines=3', 400, 'invalid-query'],
 ])('%s is answered with %i', async (path, status, code) => {
   expect((await api.call('GET', path)).json()).toMatchObject({ status, code })
+})
+
+test('a replica of another service or project is not there', async () => {
+  const projectUid = await insertProject(api.db, 'acme')
+  const node = await insertNode(api.db)
+  for (const change of [{ name: 'other' }, { name: 'talker', projectUid }]) {
+    const service = await insertService(api.db, change)
+    const revision = await insertRevision(api.db, { serviceUid: service.uid })
+    const { id } = await insertReplica(api.db, { revisionUid: revision.uid, nodeUid: node.uid })
+    const before = asked.length
+    const answer = await api.call('GET', `/services/talker/logs?replica=${id}`)
+    expect(answer.json()).toMatchObject({ status: 404, code: 'not-found' })
+    expect(asked.length).toBe(before)
+  }
 })
 
 test('a service without replicas has no lines', async () => {
