@@ -117,6 +117,29 @@ const badFields: [string, Record<string, unknown>][] = [
   ['livenessProbe.httpGet.port', { livenessProbe: { httpGet: { path: '/', port: 9090 } } }],
   ['traffic', { traffic: [] }],
   ['traffic', { traffic: [{ revision: 'latest', percent: 99 }] }],
+  [
+    'traffic',
+    {
+      traffic: [
+        { revision: 'latest', percent: 99 },
+        { revision: 'latest', percent: 2 },
+      ],
+    },
+  ],
+  ['traffic.0.percent', { traffic: [{ revision: 'latest', percent: 101 }] }],
+  [
+    'traffic.0.percent',
+    {
+      traffic: [
+        { revision: 'latest', percent: -10 },
+        { revision: 'latest', percent: 110 },
+      ],
+    },
+  ],
+  [
+    'traffic.2.percent',
+    { traffic: Array.from({ length: 3 }, () => ({ revision: 'latest', percent: 33.3 })) },
+  ],
   ['traffic.0.revision', { traffic: [{ revision: 'hello-00001', percent: 100 }] }],
   ['traffic.0.tag', { traffic: [{ revision: 'latest', percent: 100, tag: 'No' }] }],
   [

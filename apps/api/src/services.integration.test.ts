@@ -117,6 +117,21 @@ test('settings of the service change at once, fields of the template deploy', as
   for (const body of [[1], 'null', '7']) expect((await patch(body)).json()).toMatchObject({ status: 422 })
 })
 
+test('names that every object has are names like any other', async () => {
+  const odd = { constructor: 'a', toString: 'b', hasOwnProperty: 'c', valueOf: 'd' }
+  expect((await post('odd-names', { env: odd, labels: odd, annotations: odd })).status).toBe(202)
+  const read = (await api.call('GET', '/services/odd-names')).json<ServiceView>()
+  for (const map of [read.env, read.labels, read.annotations])
+    expect(new Map(Object.entries(map))).toEqual(new Map(Object.entries(odd)))
+  const patch = { env: { constructor: null, toString: 'B' }, labels: { valueOf: null } }
+  const patched = (await api.call('PATCH', '/services/odd-names', { body: patch })).json<ServiceView>()
+  const { constructor: _, ...rest } = odd
+  expect(new Map(Object.entries(patched.env))).toEqual(new Map(Object.entries({ ...rest, toString: 'B' })))
+  expect(new Set(Object.keys(patched.labels))).toEqual(new Set(['constructor', 'hasOwnProperty', 'toString']))
+  const plain = (await post('plain-names')).json<ServiceView>()
+  expect([plain.env, plain.labels]).toEqual([{}, {}])
+})
+
 test('a probe may name the port of the service and no other', async () => {
   const probe = (port: number) => ({ readinessProbe: { tcpSocket: { port } } })
   expect((await post('probed', { port: 3000, ...probe(3000) })).status).toBe(202)
