@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { until } from '../../../test/support/poll.ts'
 import { databaseAnswers, openDatabase, withTransaction } from './connection.ts'
 import { leases, pools, projects } from './schema.ts'
 import { StoreConflictError, StoreError, StoreUnavailableError, UniqueViolationError } from './store-error.ts'
@@ -98,6 +99,37 @@ test('a connection cut between two statements fails its transaction and nothing 
   })
   await expect(failing).rejects.toBeInstanceOf(StoreUnavailableError)
   expect(await databaseAnswers(database.db)).toBe(true)
+})
+
+test('no statement, lock or transaction of a connection hangs without an end', async () => {
+  const { rows } = await database.db.execute(
+    sql`select name, setting from pg_settings where name in
+        ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout') order by name`,
+  )
+  expect(rows).toEqual([
+    { name: 'idle_in_transaction_session_timeout', setting: '10000' },
+    { name: 'lock_timeout', setting: '5000' },
+    { name: 'statement_timeout', setting: '10000' },
+  ])
+})
+
+test('a connection cut while it is idle costs nothing: it is told of, and the next query has another', async () => {
+  const lost: string[] = []
+  const db = openDatabase(database.url, {
+    applicationName: 'idle',
+    maxConnections: 1,
+    onConnectionLost: (message) => lost.push(message),
+  })
+  const pid = async () => {
+    const { rows } = await db.execute<{ pid: number }>(sql`select pg_backend_pid() as pid`)
+    return rows[0]?.pid
+  }
+  const first = await pid()
+  await database.db.execute(sql`select pg_terminate_backend(${first})`)
+  await until(() => lost.length > 0, { describe: 'the loss to be told of' })
+  expect(await pid()).not.toBe(first)
+  await db.close()
+  expect(lost).toEqual(['terminating connection due to administrator command'])
 })
 
 test('a database that is not there is unavailable, not a crash', async () => {

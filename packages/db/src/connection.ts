@@ -1,6 +1,7 @@
 import { NodePgDatabase } from 'drizzle-orm/node-postgres'
 import { PgDialect, type PgTransactionConfig } from 'drizzle-orm/pg-core'
 import pg from 'pg'
+import { sessionBounds } from './session-bounds.ts'
 import { StoreConflictError, StoreUnavailableError } from './store-error.ts'
 import { StoreSession, type Transaction } from './store-session.ts'
 
@@ -22,12 +23,7 @@ export type DatabaseOptions = {
   onConnectionLost?: (message: string) => void
 }
 
-const connectTimeoutMs = 2_000
-const statementTimeoutMs = 10_000
-const lockTimeoutMs = 5_000
-const idleInTransactionTimeoutMs = 10_000
-/** Above `statementTimeoutMs`: for a server that does not answer at all. */
-const queryTimeoutMs = 12_000
+const bounds = sessionBounds({ statementMs: 10_000, lockMs: 5_000, idleInTransactionMs: 10_000 })
 const idleConnectionMs = 30_000
 
 /**
@@ -39,18 +35,14 @@ export function openDatabase(url: string, options: DatabaseOptions): Database {
     connectionString: url,
     application_name: options.applicationName,
     max: options.maxConnections,
-    connectionTimeoutMillis: connectTimeoutMs,
     idleTimeoutMillis: idleConnectionMs,
-    statement_timeout: statementTimeoutMs,
-    lock_timeout: lockTimeoutMs,
-    idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
-    query_timeout: queryTimeoutMs,
-    keepAlive: true,
+    ...bounds,
   })
   const lost = (error: Error) => options.onConnectionLost?.(error.message)
-  pool.on('error', lost)
-  // A connection that breaks between two statements of a transaction would end the process otherwise.
+  // Both would end the process if nobody listened: a connection that breaks between two statements of a transaction,
+  // and one that breaks while idle, of which the pool tells once more.
   pool.on('connect', (client) => client.on('error', lost))
+  pool.on('error', () => {})
 
   const dialect = new PgDialect()
   const database = new NodePgDatabase(dialect, new StoreSession(pool, dialect, pool), undefined)

@@ -62,6 +62,24 @@ test('a database of the first schema is brought up to date with what is in it', 
   }
 })
 
+test('a migration is bounded in what it waits for', async () => {
+  const db = openDatabase(url, { applicationName: 'test', maxConnections: 1 })
+  for (const statement of [
+    'create table seen (statement text, lock text, idle text)',
+    `create function note() returns trigger language plpgsql as $$ begin
+       insert into seen values (current_setting('statement_timeout'), current_setting('lock_timeout'),
+                                current_setting('idle_in_transaction_session_timeout'));
+       return new; end $$`,
+    'create trigger note before insert on projects for each row execute function note()',
+  ])
+    await db.execute(sql.raw(statement))
+  await migrateDatabase(url)
+  const { rows } = await db.execute(sql`select * from seen`)
+  expect(rows).toEqual([{ statement: '10min', lock: '2min', idle: '1min' }])
+  await db.execute(sql`drop trigger note on projects`)
+  await db.close()
+})
+
 /** A thread of its own stands for the process: it has its own environment and exit code. */
 async function runProgram(env: Record<string, string>): Promise<{ code: unknown; stderr: string }> {
   const program = new Worker(new URL('migrate-main.ts', import.meta.url), { env, stderr: true })

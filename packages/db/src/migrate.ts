@@ -4,6 +4,7 @@ import { migrate } from 'drizzle-orm/node-postgres/migrator'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { pools, projects } from './schema.ts'
+import { sessionBounds } from './session-bounds.ts'
 import { translateStoreError } from './store-error.ts'
 
 export const migrationsFolder = fileURLToPath(new URL('../migrations', import.meta.url))
@@ -12,7 +13,8 @@ export const defaultPool = 'default'
 
 /** Any number, the same in every release: the advisory lock of migrations. */
 const migrationLock = 7_224_117_001
-const lockWaitMs = 120_000
+/** Others may migrate first, and a big table takes its time. */
+const bounds = sessionBounds({ statementMs: 600_000, lockMs: 120_000, idleInTransactionMs: 60_000 })
 
 /**
  * Brings the schema up to date and makes the project and the pool `default`. One process at a time: others wait
@@ -22,8 +24,7 @@ export async function migrateDatabase(url: string): Promise<void> {
   const client = new pg.Client({
     connectionString: url,
     application_name: 'berth-migrate',
-    connectionTimeoutMillis: 2_000,
-    lock_timeout: lockWaitMs,
+    ...bounds,
   })
   // What breaks while a statement runs fails that statement as well.
   client.on('error', () => {})

@@ -3,6 +3,7 @@ import { sql } from 'drizzle-orm'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import type { Executor } from './connection.ts'
+import { sessionBounds } from './session-bounds.ts'
 
 /** Tells listeners, once the transaction has committed, that rows of the service have changed. A hint only. */
 export async function notifyServiceChanged(db: Executor, serviceUid: string): Promise<void> {
@@ -20,6 +21,7 @@ export type ServiceChangeListener = {
 const firstRetryMs = 100
 const maxRetryMs = 2_000
 const checkEveryMs = 5_000
+const bounds = sessionBounds({ statementMs: 2_000, lockMs: 2_000, idleInTransactionMs: 2_000 })
 
 /**
  * Listens on a connection of its own until closed, and connects again whenever that breaks. Never throws.
@@ -65,9 +67,7 @@ async function listenOnce(
   const client = new pg.Client({
     connectionString: url,
     application_name: 'berth-listen',
-    connectionTimeoutMillis: 2_000,
-    query_timeout: 2_000,
-    keepAlive: true,
+    ...bounds,
   })
   const broken = new Promise<string>((resolve) => {
     client.on('error', (error) => resolve(error.message))
