@@ -6,6 +6,7 @@ import { aNode } from './testing/picture.ts'
 import type { NodeView } from './world-model.ts'
 
 const names = ['n1', 'n2', 'n3'] as const
+const pingDeadlineMs = 2_000
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
@@ -14,18 +15,19 @@ function setUp(reachability: NodeReachability = 'ready') {
   const nodes = names.map((name) => aNode({ uid: name as NodeView['uid'], name, reachability }))
   const dead = new Set<string>()
   const hung = new Set<string>()
+  const refused = new Set<string>()
   const changes: string[] = []
   const holds: (string | null)[] = []
   const verified: string[] = []
   const watch = startNodeWatch({
     nodes: () => nodes,
     ping(node) {
-      if (hung.has(node.name)) return new Promise(() => undefined)
+      if (hung.has(node.name)) return rejectsAfter(pingDeadlineMs)
       return dead.has(node.name) ? Promise.reject(new Error('no answer')) : Promise.resolve()
     },
     onReturn(node) {
       verified.push(node.name)
-      return Promise.resolve()
+      return refused.has(node.name) ? Promise.reject(new Error('refused')) : Promise.resolve()
     },
     onChange(node, next) {
       changes.push(`${node.name} ${next}`)
@@ -36,7 +38,13 @@ function setUp(reachability: NodeReachability = 'ready') {
     log: pino({ level: 'silent' }),
     now: () => Date.now(),
   })
-  return { dead, hung, changes, holds, verified, watch }
+  return { dead, hung, refused, changes, holds, verified, watch }
+}
+
+function rejectsAfter(ms: number): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    setTimeout(() => reject(new Error('no answer in time')), ms)
+  })
 }
 
 const seconds = (count: number) => vi.advanceTimersByTimeAsync(count * 1000)
@@ -74,13 +82,87 @@ describe('watching nodes', () => {
     watch.close()
   })
 
+  test('calls a node whose engine hangs down within six seconds of its last answer', async () => {
+    const { hung, changes, watch } = setUp()
+    await seconds(3)
+    hung.add('n1')
+    await seconds(4)
+    expect(changes).toEqual([])
+    await seconds(2)
+    expect(changes).toEqual(['n1 down'])
+    watch.close()
+  })
+
+  test('calls a node down whose ping never ends', async () => {
+    const nodes = [aNode({ name: 'n1' })]
+    const changes: string[] = []
+    const watch = startNodeWatch({
+      nodes: () => nodes,
+      ping: () => new Promise(() => undefined),
+      onReturn: () => Promise.resolve(),
+      onChange: (node, next) => changes.push(`${node.name} ${next}`),
+      onSeen: () => undefined,
+      onHold: () => undefined,
+      log: pino({ level: 'silent' }),
+    })
+    await seconds(5)
+    expect(changes).toEqual(['n1 down'])
+    watch.close()
+  })
+
   test('goes on asking the others while one hangs', async () => {
     const { hung, dead, changes, watch } = setUp()
+    await seconds(1)
     hung.add('n1')
-    await seconds(2)
     dead.add('n2')
     await seconds(3)
     expect(changes).toEqual(['n2 down'])
+    watch.close()
+  })
+
+  test('verifies a node that is refused again after a back-off, and takes it back once it is not', async () => {
+    const { refused, changes, verified, watch } = setUp('down')
+    refused.add('n1')
+    await seconds(16)
+    const tries = verified.filter((name) => name === 'n1').length
+    expect(tries).toBeGreaterThan(2)
+    expect(tries).toBeLessThan(7)
+    refused.clear()
+    await seconds(16)
+    expect(changes.at(-1)).toBe('n1 ready')
+    watch.close()
+  })
+
+  test('verifies a node that was forgotten at once, whatever it was refused for before', async () => {
+    const { refused, changes, watch } = setUp('down')
+    refused.add('n1')
+    await seconds(8)
+    refused.clear()
+    watch.forget('n1' as NodeView['uid'])
+    await seconds(1)
+    expect(changes.at(-1)).toBe('n1 ready')
+    watch.close()
+  })
+
+  test('does not believe an answer that was asked for before a node was forgotten', async () => {
+    const answer = Promise.withResolvers<void>()
+    const nodes = [aNode({ reachability: 'down' })]
+    const verified: string[] = []
+    const pings = [answer.promise]
+    const watch = startNodeWatch({
+      nodes: () => nodes,
+      ping: () => pings.shift() ?? Promise.reject(new Error('no answer')),
+      onReturn: (node) => Promise.resolve(void verified.push(node.name)),
+      onChange: () => undefined,
+      onSeen: () => undefined,
+      onHold: () => undefined,
+      log: pino({ level: 'silent' }),
+    })
+    await seconds(1)
+    watch.forget(aNode().uid)
+    answer.resolve()
+    await seconds(1)
+    expect(verified).toEqual([])
     watch.close()
   })
 

@@ -1,19 +1,25 @@
 import type { NodeReachability, NodeUid } from '@berth/contracts'
-import { decideHold } from '@berth/scheduler'
+import { decideHold, restartBackoffMs } from '@berth/scheduler'
 import type { Logger } from 'pino'
 import type { NodeView } from './world-model.ts'
 
 /*
  * Each node is pinged once a second, on its own: a hung engine delays nobody else.
  *
- * ready  until `missesUntilDown` pings in a row have failed or run into their deadline
- * down   until `answersUntilReady` in a row have succeeded and the node was verified (`onReturn`)
+ * ready  until `missesUntilDown` pings in a row have failed, or none was answered for `silentRoundsUntilDown` rounds:
+ *        an engine that hangs lets every ping run into its deadline
+ * down   until `answersUntilReady` in a row have succeeded and the node was verified (`onReturn`), which is tried
+ *        after a back-off when it failed
  */
 
 const pingIntervalMs = 1000
 const missesUntilDown = 3
+/** Rounds and not time: a leader that did not run itself has heard nobody. */
+const silentRoundsUntilDown = 5
 const answersUntilReady = 2
 const lossWindowMs = 30_000
+/** Soon enough for an operator who has just put right why the node was refused. */
+const maxVerifyBackoffMs = 15_000
 
 export type NodeWatchOptions = {
   nodes(): readonly NodeView[]
@@ -29,54 +35,91 @@ export type NodeWatchOptions = {
   now?: () => number
 }
 
+export type NodeWatch = {
+  close(): void
+  /** Why nothing is rescheduled now; null normally. */
+  held(): string | null
+  /** Forgets what was seen of a node: whoever answers next is met for the first time. */
+  forget(node: NodeUid): void
+}
+
 type Watched = {
   misses: number
   answers: number
+  silentRounds: number
   asking: boolean
+  /** Failed verifications in a row, and when the next may be tried. */
+  refusals: number
+  verifyAt: number
   lostAt?: number
   seenAt?: number
   lastError?: string
 }
 
-export function startNodeWatch(options: NodeWatchOptions): { close(): void; held(): string | null } {
+export function startNodeWatch(options: NodeWatchOptions): NodeWatch {
   const { log } = options
   const now = options.now ?? (() => performance.now())
   const watched = new Map<NodeUid, Watched>()
   let hold: string | null = null
 
-  async function ask(node: NodeView, state: Watched): Promise<void> {
+  /** The node as it is by now, undefined when it is gone or was forgotten while it was asked. */
+  function latest({ uid }: NodeView, state: Watched): NodeView | undefined {
+    if (watched.get(uid) !== state) return undefined
+    return options.nodes().find((node) => node.uid === uid)
+  }
+
+  async function ask(asked: NodeView, state: Watched): Promise<void> {
     try {
-      await options.ping(node)
+      await options.ping(asked)
+      const node = latest(asked, state)
+      if (node === undefined) return
       state.misses = 0
       state.answers += 1
+      state.silentRounds = 0
       delete state.lastError
       const first = state.seenAt === undefined
-      if (node.reachability === 'down' && (first || state.answers >= answersUntilReady)) {
-        await options.onReturn(node)
-        delete state.lostAt
-        options.onChange(node, 'ready', null)
-        log.info({ node: node.name }, 'node is ready')
-      }
+      if (node.reachability === 'down' && (first || state.answers >= answersUntilReady))
+        await takeBack(node, state)
       if (first || now() - (state.seenAt ?? 0) > 5000) {
         state.seenAt = now()
         options.onSeen(node)
       }
     } catch (error) {
-      miss(node, state, error instanceof Error ? error.message : String(error))
+      miss(asked, state, error instanceof Error ? error.message : String(error))
     }
   }
 
-  function miss(node: NodeView, state: Watched, message: string): void {
+  async function takeBack(node: NodeView, state: Watched): Promise<void> {
+    if (now() < state.verifyAt) return
+    try {
+      await options.onReturn(node)
+    } catch (error) {
+      state.refusals += 1
+      state.verifyAt = now() + Math.min(restartBackoffMs(state.refusals, 0), maxVerifyBackoffMs)
+      throw error
+    }
+    if (latest(node, state) === undefined) return
+    state.refusals = 0
+    delete state.lostAt
+    options.onChange(node, 'ready', null)
+    log.info({ node: node.name }, 'node is ready')
+  }
+
+  function miss(asked: NodeView, state: Watched, message: string): void {
+    const node = latest(asked, state)
+    if (node === undefined) return
     state.answers = 0
     state.misses += 1
-    if (node.reachability === 'ready' && state.misses >= missesUntilDown) {
-      state.lostAt = now()
-      log.warn({ node: node.name, reason: message }, 'node is down')
+    if (node.reachability === 'ready' && state.misses >= missesUntilDown) lose(node, state, message)
+    else if (node.reachability === 'down' && state.lastError !== message)
       options.onChange(node, 'down', message)
-    } else if (node.reachability === 'down' && state.lastError !== message) {
-      options.onChange(node, 'down', message)
-    }
     state.lastError = message
+  }
+
+  function lose(node: NodeView, state: Watched, message: string): void {
+    state.lostAt = now()
+    log.warn({ node: node.name, reason: message }, 'node is down')
+    options.onChange(node, 'down', message)
   }
 
   function decide(): void {
@@ -96,21 +139,36 @@ export function startNodeWatch(options: NodeWatchOptions): { close(): void; held
     options.onHold(next)
   }
 
+  function startRound(node: NodeView): void {
+    const state = watched.get(node.uid) ?? unseen()
+    watched.set(node.uid, state)
+    state.silentRounds += 1
+    if (node.reachability === 'ready' && state.silentRounds >= silentRoundsUntilDown) {
+      state.answers = 0
+      lose(node, state, 'the engine does not answer')
+    }
+    if (state.asking) return
+    state.asking = true
+    void ask(node, state).finally(() => {
+      state.asking = false
+    })
+  }
+
   const timer = setInterval(() => {
     const nodes = options.nodes()
     const present = new Set(nodes.map((node) => node.uid))
     for (const uid of watched.keys()) if (!present.has(uid)) watched.delete(uid)
-    for (const node of nodes) {
-      const state = watched.get(node.uid) ?? { misses: 0, answers: 0, asking: false }
-      watched.set(node.uid, state)
-      if (state.asking) continue
-      state.asking = true
-      void ask(node, state).finally(() => {
-        state.asking = false
-      })
-    }
+    for (const node of nodes) startRound(node)
     decide()
   }, pingIntervalMs)
 
-  return { close: () => clearInterval(timer), held: () => hold }
+  return {
+    close: () => clearInterval(timer),
+    held: () => hold,
+    forget: (node) => void watched.delete(node),
+  }
+}
+
+function unseen(): Watched {
+  return { misses: 0, answers: 0, silentRounds: 0, asking: false, refusals: 0, verifyAt: 0 }
 }
