@@ -42,6 +42,7 @@ function hostWith(honestPorts: boolean, inside: Inside): ReplicaHost {
     honestPorts,
     cpuMillis: 2000,
     sandboxImage: '',
+    restoreSandboxImage: async () => {},
   }
 }
 

@@ -28,6 +28,7 @@ beforeEach(async () => {
     honestPorts: true,
     cpuMillis: 2000,
     sandboxImage: '',
+    restoreSandboxImage: async () => {},
   }
 })
 afterEach(async () => {

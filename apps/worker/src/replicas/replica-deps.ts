@@ -23,6 +23,8 @@ export type ReplicaHost = {
   cpuMillis: number
   /** What `ensureSandboxImage` gave. */
   sandboxImage: string
+  /** Brings that image to the node again after somebody has removed it. Fails with an `EngineError`. */
+  restoreSandboxImage(fence: Fence): Promise<void>
 }
 
 export type ReplicaContainers = { sandbox?: string; app?: string }

@@ -42,18 +42,28 @@ export async function openSandbox(
 
 async function createIn(deps: ReplicaDeps, host: ReplicaHost, wanted: WantedSandbox): Promise<string> {
   const network = await ensureNetworkOf(deps, host, wanted)
-  return host.runtime.createSandbox(
-    {
-      name: sandboxName(deps.installation, wanted.owner),
-      network,
-      hostAddress: wanted.address,
-      hostPort: wanted.hostPort,
-      containerPort: wanted.containerPort,
-      image: host.sandboxImage,
-      labels: wanted.labels,
-    },
-    deps.fence,
-  )
+  const spec = {
+    name: sandboxName(deps.installation, wanted.owner),
+    network,
+    hostAddress: wanted.address,
+    hostPort: wanted.hostPort,
+    containerPort: wanted.containerPort,
+    image: host.sandboxImage,
+    labels: wanted.labels,
+  }
+  try {
+    return await host.runtime.createSandbox(spec, deps.fence)
+  } catch (error) {
+    if (!isEngineError(error, 'ImageNotFound')) throw error
+  }
+  // Pruned while nothing ran from it. It is ours, so no revision is at fault when the node does not keep it.
+  await host.restoreSandboxImage(deps.fence)
+  try {
+    return await host.runtime.createSandbox(spec, deps.fence)
+  } catch (error) {
+    if (!isEngineError(error, 'ImageNotFound')) throw error
+    throw new EngineError('EngineFailure', `the node does not keep the image "${spec.image}"`)
+  }
 }
 
 async function startUnlessDead(

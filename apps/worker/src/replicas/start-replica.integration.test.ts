@@ -180,6 +180,19 @@ test('an engine that refuses is a failed start that leaves nothing', async () =>
   expect(names()).toEqual([])
 })
 
+test("a sandbox's image that somebody has pruned is brought back", async () => {
+  bench.engine.state.images.delete(bench.engine.addImage(bench.host.sandboxImage).id)
+  const outcome = await startReplica(bench.deps, bench.host, await bench.replica(), quiet)
+  expect(outcome.kind).toBe('ready')
+})
+
+test('a node that does not keep the image of sandboxes says nothing about the image of the app', async () => {
+  bench.engine.state.images.delete(bench.engine.addImage(bench.host.sandboxImage).id)
+  const host = { ...bench.host, restoreSandboxImage: async () => {} }
+  const outcome = await startReplica(bench.deps, host, await bench.replica(), quiet)
+  expect(outcome).toMatchObject({ kind: 'failed', reason: 'EngineError' })
+})
+
 test('whoever lost the lease starts nothing', async () => {
   const deps = { ...bench.deps, fence: lostFence }
   const attempt = startReplica(deps, bench.host, await bench.replica(), quiet)

@@ -11,6 +11,7 @@ import { createStartGate } from '../start-gate.ts'
 
 const digest = `sha256:${'d'.repeat(64)}`
 const repository = 'acme/app'
+const sandboxImage = 'berth-sandbox:test'
 export const wantedImage = { imageRepository: `registry.test/${repository}`, imageDigest: digest }
 
 /** Everything that the procedures need around one fake engine: a node, rows and a lease in a real database. */
@@ -37,7 +38,7 @@ export async function startReplicaBench(
   options: FakeEngineOptions & { imagePresent?: boolean; otherEngines?: FakeEngine[] } = {},
 ): Promise<ReplicaBench> {
   const engine = await startFakeEngine(options)
-  engine.addImage('berth-sandbox:test')
+  engine.addImage(sandboxImage)
   if (options.imagePresent !== false) engine.addImage(localImageName(repository, digest))
   const runtime = connectEngine(engine.endpoint)
   const others = (options.otherEngines ?? []).map((other) => connectEngine(other.endpoint))
@@ -54,7 +55,10 @@ export async function startReplicaBench(
     architecture: 'amd64',
     honestPorts: true,
     cpuMillis: 2000,
-    sandboxImage: 'berth-sandbox:test',
+    sandboxImage,
+    async restoreSandboxImage() {
+      engine.addImage(sandboxImage)
+    },
   }
   const deps: ReplicaDeps = {
     installation,
