@@ -1,125 +1,38 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { IdleSettings, RevisionUid, ServiceUid } from '@berth/contracts'
-import { markReplicaDraining, readWorld, reserveReplica, type WorldReplica } from '@berth/db'
-import {
-  buildTemplate,
-  createTestDatabase,
-  insertNode,
-  insertRevision,
-  insertService,
-  type TestDatabase,
-} from '@berth/db/testing'
-import { berthLabels, localImageName } from '@berth/engine'
-import { startFakeEngine, type FakeEngine } from '@berth/engine/testing'
-import { pino } from 'pino'
+import { markReplicaDraining, readWorld, reserveReplica } from '@berth/db'
+import { insertNode } from '@berth/db/testing'
+import type { FakeEngine } from '@berth/engine/testing'
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest'
 import { cuttableDatabase, type CuttableDatabase } from './leader/testing/cuttable-database.ts'
-import { standInRouter, type StandInRouter } from './leader/testing/stand-in-router.ts'
-import { startWorker, type Worker } from './worker.ts'
+import type { StandInRouter } from './leader/testing/stand-in-router.ts'
+import { appsOn, endpointOf, startWorkerBench, type WorkerBench } from './testing/worker-bench.ts'
 
-const log = pino({ level: process.env['BERTH_TEST_LOG'] ?? 'silent' })
 const patient = { timeout: 30_000, interval: 25 }
-const digest = `sha256:${'a'.repeat(64)}`
-const never: IdleSettings = {
-  freezeAfterSeconds: 'never',
-  parkAfterSeconds: 'never',
-  coldAfterSeconds: 'never',
-}
 
-let database: TestDatabase
+let bench: WorkerBench
 let engine: FakeEngine
-let folder: string
 let router: StandInRouter
-let installation: string
-const workers: Worker[] = []
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'wrk-'))
-  installation = folder
-    .slice(-6)
-    .toLowerCase()
-    .replaceAll(/[^a-z0-9]/g, '0')
-  await writeFile(join(folder, 'key'), Buffer.alloc(32, 7).toString('base64'), { mode: 0o600 })
-  await writeFile(join(folder, 'busybox'), 'not really busybox')
-  database = await createTestDatabase(inject('postgresUrl'))
-  engine = await startFakeEngine()
-  engine.addImage(localImageName('app', digest))
-  router = standInRouter(join(folder, 'hub.sock'))
+  bench = await startWorkerBench({ postgresUrl: inject('postgresUrl'), redisUrl: inject('redisUrl') })
+  engine = await bench.startEngine()
+  router = bench.router
 })
+afterEach(() => bench.stop())
 
-afterEach(async () => {
-  for (const worker of workers.splice(0)) await worker.close()
-  router.close()
-  await engine.stop()
-  await database.drop()
-  await rm(folder, { recursive: true, force: true })
-})
-
-async function start(databaseUrl = database.url): Promise<Worker> {
-  const worker = await startWorker(
-    {
-      databaseUrl,
-      redisUrl: inject('redisUrl'),
-      installation,
-      masterKeyFile: join(folder, 'key'),
-      adminPort: 0,
-      registryPort: 1,
-      networkCidr: '198.18.0.0/16',
-      hubSocket: join(folder, 'hub.sock'),
-      controlSocket: join(folder, 'control.sock'),
-      busybox: join(folder, 'busybox'),
-      domain: 'localhost',
-      allowedRegistries: [],
-      logLevel: 'silent',
-    },
-    log,
-  )
-  workers.push(worker)
-  return worker
-}
-
-function endpoint(): string {
-  if (engine.endpoint.kind !== 'unix') throw new Error('the fake engine listens on a unix socket')
-  return `unix://${engine.endpoint.path}`
-}
-
-/** A service whose only revision has all the traffic and no replica. */
+/** A cold service and one node for it. */
 async function coldService(
-  change: { concurrency?: number; maxScale?: number; minScale?: number; idle?: IdleSettings } = {},
+  change: Parameters<WorkerBench['coldService']>[0] = {},
 ): Promise<{ service: ServiceUid; revision: RevisionUid }> {
-  const { concurrency = 1, ...rest } = change
-  await insertNode(database.db, { name: 'n1', endpoint: endpoint() }, { reachability: 'down' })
-  const service = await insertService(database.db, {
-    template: buildTemplate({ concurrency }),
-    idle: never,
-    ...rest,
-  })
-  const revision = await insertRevision(database.db, {
-    serviceUid: service.uid,
-    imageDigest: digest,
-    readyAt: new Date(),
-  })
-  await database.db.execute(
-    `update service_status set observed_generation = 1, latest_ready_revision = '${revision.name}',
-     traffic = '[{"revision": "${revision.name}", "percent": 100, "tag": null}]'`,
-  )
-  return { service: service.uid, revision: revision.uid }
+  await insertNode(bench.database.db, { name: 'n1', endpoint: endpointOf(engine) }, { reachability: 'down' })
+  return await bench.coldService(change)
 }
 
-async function rows(): Promise<WorldReplica[]> {
-  return (await readWorld(database.db)).replicas
-}
-
-function served(revision: string) {
-  return router.revision(revision)?.replicas ?? []
-}
-
-function apps() {
-  return engine.containers().filter(({ body }) => body.Labels[berthLabels.role] === 'app')
-}
+const start = (databaseUrl?: string) => bench.startWorker(databaseUrl)
+const rows = () => bench.rows()
+const served = (revision: string) => bench.served(revision)
+const apps = () => appsOn(engine)
 
 function get(port: number): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -160,7 +73,7 @@ describe('a cold revision', () => {
 
   test('answers why it cannot be placed', async () => {
     const { revision } = await coldService()
-    await database.db.execute(`update nodes set capacity = '{"cpuMillis": 1000, "memoryBytes": 1000}'`)
+    await bench.database.db.execute(`update nodes set capacity = '{"cpuMillis": 1000, "memoryBytes": 1000}'`)
     await start()
     await vi.waitFor(() => expect(router.revision(revision)).toBeDefined(), patient)
     router.load(revision, { queued: 1, inFlight: 0 })
@@ -244,7 +157,7 @@ describe('the idle ladder', () => {
     await vi.waitFor(() => expect(apps()[0]?.status).toBe('paused'), patient)
     await wake()
     const parked = '{"freezeAfterSeconds": "never", "parkAfterSeconds": 1, "coldAfterSeconds": "never"}'
-    await database.db.execute(`update services set idle = '${parked}' where uid = '${service}'`)
+    await bench.database.db.execute(`update services set idle = '${parked}' where uid = '${service}'`)
     await vi.waitFor(() => expect(apps()[0]?.status).toBe('exited'), patient)
     await wake()
     expect(await rows()).toHaveLength(1)
@@ -258,8 +171,8 @@ describe('a draining replica', () => {
     await vi.waitFor(() => expect(served(revision)).toHaveLength(1), patient)
     const id = served(revision)[0]?.id ?? ''
     router.lingering.add(id)
-    const lease = await leaderLease()
-    await markReplicaDraining(database.db, lease, id)
+    const lease = await bench.leaderLease()
+    await markReplicaDraining(bench.database.db, lease, id)
     // Its replacement takes longer to start than it would take to stop.
     await vi.waitFor(() => {
       expect(served(revision)).toHaveLength(1)
@@ -271,31 +184,24 @@ describe('a draining replica', () => {
   })
 })
 
-async function leaderLease() {
-  const { rows } = await database.db.execute(`select holder, epoch from leases where name = 'leader'`)
-  const { holder, epoch } = rows[0] as { holder: string; epoch: string }
-  return { name: 'leader', holder, epoch: Number(epoch) }
-}
-
 describe('another worker', () => {
   test('takes over what runs and what is starting, under a new epoch', async () => {
     const { service, revision } = await coldService({ minScale: 1 })
-    const first = await start()
+    await start()
     await vi.waitFor(() => expect(served(revision)).toHaveLength(1), patient)
-    const lease = await leaderLease()
+    const lease = await bench.leaderLease()
     engine.hang('POST /containers/*/start', { times: 1 })
-    const reserved = await reserveReplica(database.db, lease, {
+    const reserved = await reserveReplica(bench.database.db, lease, {
       serviceUid: service,
       revisionUid: revision,
-      nodeUid: (await readWorld(database.db)).nodes[0]?.uid ?? '',
+      nodeUid: (await readWorld(bench.database.db)).nodes[0]?.uid ?? '',
       deploymentId: null,
       cpuMillis: 100,
       memoryBytes: 1024,
       maxReplicas: 20,
     })
     expect(reserved.kind).toBe('reserved')
-    await first.close()
-    workers.splice(0)
+    await bench.stopWorkers()
     engine.release()
     await start()
     await vi.waitFor(() => expect(served(revision)).toHaveLength(2), patient)
@@ -307,7 +213,7 @@ describe('another worker', () => {
 describe('without Postgres', () => {
   let way: CuttableDatabase
   beforeEach(async () => {
-    way = await cuttableDatabase(database.url, folder)
+    way = await cuttableDatabase(bench.database.url, bench.folder)
   })
   afterEach(() => way.cut())
 
@@ -337,7 +243,7 @@ describe('without Postgres', () => {
     const { revision } = await coldService()
     await start(way.url)
     await vi.waitFor(() => expect(router.revision(revision)).toBeDefined(), patient)
-    const nodes = async () => (await readWorld(database.db)).nodes
+    const nodes = async () => (await readWorld(bench.database.db)).nodes
     await vi.waitFor(async () => expect(await nodes()).toMatchObject([{ reachability: 'ready' }]), patient)
     await way.cut()
     router.load(revision, { queued: 1, inFlight: 0 })

@@ -51,8 +51,7 @@ async function makeSandbox(replica: string): Promise<string> {
 
 describe('registering a node', () => {
   const options = {
-    busybox,
-    fence: heldFence,
+    prepare: () => ensureSandboxImage(runtime, busybox, heldFence),
     checkHonesty: () => Promise.resolve(true),
     findTwin: () => Promise.resolve(null),
   }

@@ -25,12 +25,14 @@ import { createImageSupply, createStartGate, replicaRows, type ReplicaDeps } fro
 import { createAutoscaler } from './autoscaler.ts'
 import type { AppLocation } from './control-server.ts'
 import { openEngines } from './engines.ts'
+import { createEventFollowers } from './event-followers.ts'
 import { createFailedReplicas } from './failed-replicas.ts'
 import { collectGarbage } from './garbage.ts'
 import type { Term } from './leadership.ts'
 import { careForNodes } from './node-care.ts'
 import { createReplicaKeeper, type Keeper } from './replica-keeper.ts'
 import { createReplicaWatch } from './replica-watch.ts'
+import { startRound } from './rounds.ts'
 import { createRoutePublisher } from './route-publisher.ts'
 import type { RouterHub } from './router-hub.ts'
 import { createRowWriter } from './row-writer.ts'
@@ -117,10 +119,14 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     rows: replicaRows(db, term.lease, { installation, networkCidr: options.networkCidr }),
     images: createImageSupply({
       accessOf: (project) => options.registryAccess(project as ProjectUid),
-      otherRuntimes: (host) => engines.runtimes().filter((runtime) => runtime !== host.runtime),
+      otherRuntimes: ({ uid }) =>
+        readyNodes()
+          .filter((node) => node.uid !== uid)
+          .flatMap((node) => engines.runtime(node.uid) ?? []),
     }),
     gate: createStartGate(),
   }
+  const readyNodes = () => [...picture.nodes.values()].filter(({ reachability }) => reachability === 'ready')
   const failures = createStartFailures(now)
   const environments = new Map<RevisionUid, Buffer>()
 
@@ -198,11 +204,12 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   }
 
   async function refreshAll(): Promise<void> {
-    await engines.refresh()
+    for (const uid of await engines.refresh()) nodeCare.replaced(uid)
     for (const { nodeUid, digest } of await readNodeImages(db)) images.add(`${nodeUid} ${digest}`)
     for (const uid of environments.keys()) if (!picture.revisions.has(uid)) environments.delete(uid)
     hub.reports.forgetRevisions((uid) => picture.revisions.has(uid as RevisionUid))
     await refresh()
+    followers.keep((uid) => picture.nodes.has(uid))
   }
 
   // Take over: rows first, then what the engines say, then routes.
@@ -222,10 +229,9 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
 
   /** What runs by its rows is routed unless its engine says otherwise: nothing goes that was not seen to be gone. */
   async function adoptRunning(): Promise<void> {
-    const ready = [...picture.nodes.values()].filter(({ reachability }) => reachability === 'ready')
     const listed = new Set<NodeUid>()
     await Promise.all(
-      ready.map(async (node) => {
+      readyNodes().map(async (node) => {
         try {
           await engines.prepare(node, term.fence)
           if (await watch.look(node.uid)) listed.add(node.uid)
@@ -239,33 +245,22 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
         if (picture.nodes.get(nodeUid)?.reachability === 'ready') picture.updateReplica(id, { serving: true })
   }
 
-  const followed = new Map<NodeUid, AbortController>()
-  function follow(node: NodeUid): void {
-    const runtime = engines.runtime(node)
-    if (runtime === undefined || followed.has(node)) return
-    const over = new AbortController()
-    followed.set(node, over)
-    const signal = AbortSignal.any([over.signal, term.signal])
-    void watch.follow(node, runtime, signal).finally(() => followed.delete(node))
-  }
-  for (const { uid, reachability } of picture.nodes.values()) if (reachability === 'ready') follow(uid)
+  const followers = createEventFollowers(watch, engines, term.signal)
+  for (const { uid } of readyNodes()) followers.follow(uid)
 
   const nodeCare = careForNodes({
     db,
     installation,
-    busybox: options.busybox,
     term,
     picture,
     publisher,
     writer,
     engines,
     onReady({ uid }) {
-      follow(uid)
+      followers.follow(uid)
       void watch.look(uid).then(tend)
     },
-    onDown({ uid }) {
-      followed.get(uid)?.abort()
-    },
+    onDown: ({ uid }) => followers.leave(uid),
     log,
   })
   closers.push(() => nodeCare.close())
@@ -303,43 +298,50 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     held: () => nodeCare.held(),
     now,
   })
-  for (const stop of [
-    every(refreshEveryMs, 'refresh', refreshAll),
-    every(scaleEveryMs, 'scale', () => autoscaler.tick()),
-    every(lookEveryMs, 'look', async () => {
-      const ready = [...picture.nodes.values()].filter(({ reachability }) => reachability === 'ready')
-      await Promise.all(ready.map(({ uid }) => watch.look(uid)))
-    }),
-    every(spareEveryMs, 'spares', async () => {
-      if (term.isFresh()) await spares.fill()
-    }),
-    every(routersEveryMs, 'routers', () => {
-      const members = hub.membership.known().filter(({ heard }) => heard)
-      return writeRouters(
-        db,
-        term.lease,
-        members.map(({ id, incarnation, adminPort }) => ({ id, incarnation, adminPort })),
-      )
-    }),
-    every(tidyEveryMs, 'tidy', async () => {
-      if (!term.isFresh()) return
-      failed.tick()
-      await deleteEmptyNodes(db, term.lease)
-    }),
-    every(garbageEveryMs, 'garbage', async () => {
-      if (!term.isFresh()) return
-      await collectGarbage({
-        installation,
-        nodes: () => [...picture.nodes.values()],
-        runtimeOf: ({ uid }) => engines.runtime(uid),
-        belongings: ({ uid }) => readBelongings(db, uid),
-        collectRows: () => collectRows(db, term.lease),
-        fence: term.fence,
-        log,
-      })
-    }),
+  for (const round of [
+    { ms: refreshEveryMs, what: 'refresh', work: refreshAll },
+    { ms: scaleEveryMs, what: 'scale', work: () => autoscaler.tick() },
+    { ms: lookEveryMs, what: 'look', work: () => watch.lookAround() },
+    { ms: spareEveryMs, what: 'spares', work: whileFresh(() => spares.fill()) },
+    { ms: routersEveryMs, what: 'routers', work: noteRouters },
+    { ms: tidyEveryMs, what: 'tidy', work: whileFresh(tidy) },
+    { ms: garbageEveryMs, what: 'garbage', work: whileFresh(collect) },
   ])
-    closers.push(stop)
+    closers.push(startRound(round, term.signal, log))
+
+  /** What removes something waits while the lease is not renewed. */
+  function whileFresh(work: () => Promise<void>): () => Promise<void> {
+    return async () => {
+      if (term.isFresh()) await work()
+    }
+  }
+
+  async function noteRouters(): Promise<void> {
+    const members = hub.membership.known().filter(({ heard }) => heard)
+    await writeRouters(
+      db,
+      term.lease,
+      members.map(({ id, incarnation, adminPort }) => ({ id, incarnation, adminPort })),
+    )
+  }
+
+  async function tidy(): Promise<void> {
+    failed.tick()
+    await deleteEmptyNodes(db, term.lease)
+  }
+
+  async function collect(): Promise<void> {
+    await collectGarbage({
+      installation,
+      nodes: () => [...picture.nodes.values()],
+      runtimeOf: ({ uid }) => engines.runtime(uid),
+      belongings: ({ uid }) => readBelongings(db, uid),
+      collectRows: () => collectRows(db, term.lease),
+      fence: term.fence,
+      log,
+    })
+  }
+
   const sweep = startSweep({ db, reconcile: options.reconcile, log })
   closers.push(() => sweep.close())
   const changes = listenForServiceChanges(options.databaseUrl, {
@@ -358,28 +360,6 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     await refresh(service).catch((error: unknown) => {
       log.debug({ err: error, service }, 'service could not be read')
     })
-  }
-
-  /** Runs `work` at most every `ms`, never twice at once; a failure is told once until it works again. */
-  function every(ms: number, what: string, work: () => void | Promise<void>): Closer {
-    let running = false
-    let failing = false
-    const timer = setInterval(() => {
-      if (running || term.signal.aborted) return
-      running = true
-      void (async () => {
-        try {
-          await work()
-          failing = false
-        } catch (error) {
-          if (!failing && !term.signal.aborted) log.warn({ err: error, what }, 'a round of the leader failed')
-          failing = true
-        } finally {
-          running = false
-        }
-      })()
-    }, ms)
-    return () => clearInterval(timer)
   }
 
   await ended(term.signal)

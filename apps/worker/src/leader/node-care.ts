@@ -1,7 +1,7 @@
+import type { NodeUid } from '@berth/contracts'
 import { readNodeOnSameMachine, touchNode, writeNodeFacts, writeReachability, type Database } from '@berth/db'
-import { EngineError } from '@berth/engine'
+import { EngineError, type ContainerRuntime } from '@berth/engine'
 import type { Logger } from 'pino'
-import { readFile } from 'node:fs/promises'
 import { checkHonesty } from '../replicas/index.ts'
 import type { Engines } from './engines.ts'
 import type { Term } from './leadership.ts'
@@ -15,8 +15,6 @@ import type { Picture } from './world.ts'
 export type NodeCareOptions = {
   db: Database
   installation: string
-  /** Path of a static busybox. */
-  busybox: string
   term: Term
   picture: Picture
   publisher: Pick<RoutePublisher, 'publish'>
@@ -28,16 +26,33 @@ export type NodeCareOptions = {
   log: Logger
 }
 
+export type NodeCare = {
+  close(): void
+  /** Why nothing is rescheduled now; null normally. */
+  held(): string | null
+  /** Another engine may answer where this node is: it is down until that one was registered. */
+  replaced(node: NodeUid): void
+}
+
 /** Pings nodes, registers those that come, and takes the replicas of those that go out of the routes at once. */
-export function careForNodes(options: NodeCareOptions): { close(): void; held(): string | null } {
+export function careForNodes(options: NodeCareOptions): NodeCare {
   const { db, term, picture, publisher, writer, engines, log } = options
 
-  async function register(node: NodeView): Promise<void> {
-    const runtime = engines.runtime(node.uid)
+  function runtimeOf({ uid }: NodeView): ContainerRuntime {
+    const runtime = engines.runtime(uid)
     if (runtime === undefined) throw new EngineError('EngineUnreachable', 'the node has no usable endpoint')
-    const facts = await registerNode(runtime, node, {
-      busybox: await readFile(options.busybox),
-      fence: term.fence,
+    return runtime
+  }
+
+  /** A node that is ready has everything that a start needs: what could not be brought to it counts as a miss. */
+  async function ping(node: NodeView): Promise<void> {
+    await runtimeOf(node).ping()
+    if (node.reachability === 'ready' && engines.host(node) === null) await engines.prepare(node, term.fence)
+  }
+
+  async function register(node: NodeView): Promise<void> {
+    const facts = await registerNode(runtimeOf(node), node, {
+      prepare: () => engines.prepare(node, term.fence),
       checkHonesty: (runtime, { address }, sandboxImage) =>
         checkHonesty(
           runtime,
@@ -46,7 +61,6 @@ export function careForNodes(options: NodeCareOptions): { close(): void; held():
         ),
       findTwin: ({ uid }, facts) => readNodeOnSameMachine(db, uid, facts),
     })
-    await engines.prepare(node, term.fence)
     await writeNodeFacts(db, term.lease, node.uid, facts)
     const { architecture, honestPorts } = facts
     picture.updateNode(node.uid, {
@@ -57,34 +71,42 @@ export function careForNodes(options: NodeCareOptions): { close(): void; held():
     })
   }
 
-  return startNodeWatch({
+  function change(node: NodeView, reachability: NodeView['reachability'], message: string | null): void {
+    picture.updateNode(node.uid, { reachability })
+    writer.write(`node:${node.uid}`, 'reachability', (db, lease) =>
+      writeReachability(db, lease, node.uid, reachability, message),
+    )
+    const now = picture.nodes.get(node.uid) ?? node
+    if (reachability === 'ready') return options.onReady(now)
+    const there = [...picture.replicas.values()].filter(
+      ({ nodeUid, serving }) => serving && nodeUid === node.uid,
+    )
+    for (const { id } of there) picture.updateReplica(id, { serving: false })
+    publisher.publish([...new Set(there.map(({ serviceUid }) => serviceUid))])
+    options.onDown(now)
+  }
+
+  const watch = startNodeWatch({
     nodes: () => [...picture.nodes.values()],
-    async ping(node) {
-      const runtime = engines.runtime(node.uid)
-      if (runtime === undefined) throw new EngineError('EngineUnreachable', 'the node has no usable endpoint')
-      await runtime.ping()
-    },
+    ping,
     onReturn: register,
-    onChange(node, reachability, message) {
-      picture.updateNode(node.uid, { reachability })
-      writer.write(`node:${node.uid}`, 'reachability', (db, lease) =>
-        writeReachability(db, lease, node.uid, reachability, message),
-      )
-      const now = picture.nodes.get(node.uid) ?? node
-      if (reachability === 'ready') options.onReady(now)
-      else {
-        const there = [...picture.replicas.values()].filter(
-          ({ nodeUid, serving }) => serving && nodeUid === node.uid,
-        )
-        for (const { id } of there) picture.updateReplica(id, { serving: false })
-        publisher.publish([...new Set(there.map(({ serviceUid }) => serviceUid))])
-        options.onDown(now)
-      }
-    },
+    onChange: change,
     onSeen(node) {
       writer.write(`node:${node.uid}`, 'seen', (db, lease) => touchNode(db, lease, node.uid))
     },
     onHold: () => undefined,
     log,
   })
+
+  return {
+    close: () => watch.close(),
+    held: () => watch.held(),
+    replaced(uid) {
+      watch.forget(uid)
+      const node = picture.nodes.get(uid)
+      if (node?.reachability !== 'ready') return
+      log.info({ node: node.name }, 'node is reached in another way')
+      change(node, 'down', 'its endpoint or keys were changed')
+    },
+  }
 }

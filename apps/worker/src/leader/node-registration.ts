@@ -1,4 +1,4 @@
-import { ensureSandboxImage, type ContainerRuntime, type Fence } from '@berth/engine'
+import type { ContainerRuntime } from '@berth/engine'
 import type { NodeFacts } from '@berth/db'
 import type { NodeView } from './world-model.ts'
 
@@ -11,8 +11,8 @@ export class NodeRefusedError extends Error {
 }
 
 export type NodeRegistrationOptions = {
-  busybox: Buffer
-  fence: Fence
+  /** Brings the sandbox's image to the node, and gives its name. */
+  prepare(): Promise<string>
   /** Whether a connect to a published port behind which nothing listens is refused on this node. */
   checkHonesty(runtime: ContainerRuntime, node: NodeView, sandboxImage: string): Promise<boolean>
   /** Another node on the same machine that makes this one sell what is sold already; null when there is none. */
@@ -42,7 +42,7 @@ export async function registerNode(
     throw new NodeRefusedError(
       `node "${twin.name}" is on the same machine: give both a capacity, or it would be promised twice`,
     )
-  const sandboxImage = await ensureSandboxImage(runtime, options.busybox, options.fence)
+  const sandboxImage = await options.prepare()
   return {
     cpuMillis: info.cpus * 1000,
     memoryBytes: info.memoryBytes,

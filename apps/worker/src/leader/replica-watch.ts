@@ -32,6 +32,8 @@ export type ReplicaWatchOptions = {
 export type ReplicaWatch = {
   /** Lists one node and corrects what differs; never throws. False when the node did not answer. */
   look(node: NodeUid): Promise<boolean>
+  /** Looks at every node that is ready, and waits for none: one that takes long to answer delays nobody else. */
+  lookAround(): void
   /** Whether a replica that ended waits for its back-off before it is started again. */
   resting(id: ReplicaId): boolean
   /** Follows the engine's events until the signal aborts, and looks after each that concerns us. */
@@ -178,6 +180,11 @@ export function createReplicaWatch(options: ReplicaWatchOptions): ReplicaWatch {
         return answered
       })()
       return entry.done
+    },
+
+    lookAround() {
+      for (const { uid, reachability } of picture.nodes.values())
+        if (reachability === 'ready' && !looking.has(uid)) void watch.look(uid)
     },
 
     resting(id) {

@@ -1,0 +1,50 @@
+import { insertNode } from '@berth/db/testing'
+import type { FakeEngine } from '@berth/engine/testing'
+import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest'
+import { appsOn, endpointOf, startWorkerBench, type WorkerBench } from './testing/worker-bench.ts'
+
+const patient = { timeout: 30_000, interval: 25 }
+
+let bench: WorkerBench
+let engine: FakeEngine
+beforeEach(async () => {
+  bench = await startWorkerBench({ postgresUrl: inject('postgresUrl'), redisUrl: inject('redisUrl') })
+  engine = await bench.startEngine()
+})
+afterEach(() => bench.stop())
+
+async function nodeOf(
+  name: string,
+  of: FakeEngine,
+  reachability: 'ready' | 'down' = 'down',
+  address = '127.0.0.1',
+) {
+  return await insertNode(bench.database.db, { name, endpoint: endpointOf(of), address }, { reachability })
+}
+
+describe('a node', () => {
+  test('that could not be prepared when a leader took over is prepared later', async () => {
+    await nodeOf('n1', engine, 'ready')
+    engine.fail('POST /images/load', { status: 500, message: 'busy', times: 1 })
+    const { revision } = await bench.coldService({ minScale: 1 })
+    await bench.startWorker()
+    await vi.waitFor(() => expect(bench.served(revision)).toHaveLength(1), patient)
+  })
+
+  test('whose endpoint is changed is registered anew, and its replicas are brought up there', async () => {
+    const { uid } = await nodeOf('n1', engine)
+    const { revision } = await bench.coldService({ minScale: 1 })
+    await bench.startWorker()
+    await vi.waitFor(() => expect(bench.served(revision)).toHaveLength(1), patient)
+    const first = bench.served(revision)[0]?.id
+    const other = await bench.startEngine()
+    await bench.database.db.execute(`update nodes set endpoint = '${endpointOf(other)}' where uid = '${uid}'`)
+    await vi.waitFor(() => {
+      expect(bench.served(revision)).toHaveLength(1)
+      expect(bench.served(revision)[0]?.id).not.toBe(first)
+    }, patient)
+    expect(appsOn(other)).toMatchObject([{ status: 'running' }])
+    const { rows } = await bench.database.db.execute(`select engine_id from node_status`)
+    expect(rows).toEqual([{ engine_id: 'FAKE:engine-2' }])
+  })
+})

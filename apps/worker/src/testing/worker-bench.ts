@@ -1,0 +1,147 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { IdleSettings, RevisionUid, ServiceUid } from '@berth/contracts'
+import { leaderLeaseName, readLease, readWorld, type LeaseRef, type WorldReplica } from '@berth/db'
+import {
+  buildTemplate,
+  createTestDatabase,
+  insertRevision,
+  insertService,
+  type TestDatabase,
+} from '@berth/db/testing'
+import { berthLabels, localImageName } from '@berth/engine'
+import { startFakeEngine, type FakeContainer, type FakeEngine } from '@berth/engine/testing'
+import { pino } from 'pino'
+import { standInRouter, type StandInRouter } from '../leader/testing/stand-in-router.ts'
+import { startWorker, type Worker } from '../worker.ts'
+
+const log = pino({ level: process.env['BERTH_TEST_LOG'] ?? 'silent' })
+const digest = `sha256:${'a'.repeat(64)}`
+
+export const never: IdleSettings = {
+  freezeAfterSeconds: 'never',
+  parkAfterSeconds: 'never',
+  coldAfterSeconds: 'never',
+}
+
+type ColdService = { concurrency?: number; maxScale?: number; minScale?: number; idle?: IdleSettings }
+
+/** Whole workers on a database of their own, with fake engines and one router that does what a test says. */
+export type WorkerBench = {
+  database: TestDatabase
+  /** Where sockets and keys are. */
+  folder: string
+  installation: string
+  router: StandInRouter
+  /** Starts an engine that has the image of the services. */
+  startEngine(): Promise<FakeEngine>
+  startWorker(databaseUrl?: string): Promise<Worker>
+  /** Stops the workers that were started so far. */
+  stopWorkers(): Promise<void>
+  /** A service whose only revision has all the traffic and no replica; without nodes. */
+  coldService(change?: ColdService): Promise<{ service: ServiceUid; revision: RevisionUid }>
+  /** Its replicas in the router's table. */
+  served(revision: string): { id: string; port: number; node: string }[]
+  rows(): Promise<WorldReplica[]>
+  leaderLease(): Promise<LeaseRef>
+  stop(): Promise<void>
+}
+
+export async function startWorkerBench(stores: {
+  postgresUrl: string
+  redisUrl: string
+}): Promise<WorkerBench> {
+  const folder = await mkdtemp(join(tmpdir(), 'wrk-'))
+  const suffix = folder.slice(-6).toLowerCase()
+  const installation = suffix.replaceAll(/[^a-z0-9]/g, '0')
+  await writeFile(join(folder, 'key'), Buffer.alloc(32, 7).toString('base64'), { mode: 0o600 })
+  await writeFile(join(folder, 'busybox'), 'not really busybox')
+  const database = await createTestDatabase(stores.postgresUrl)
+  const { db } = database
+  const router = standInRouter(join(folder, 'hub.sock'))
+  const engines: FakeEngine[] = []
+  const workers: Worker[] = []
+
+  async function stopWorkers(): Promise<void> {
+    for (const worker of workers.splice(0)) await worker.close()
+  }
+
+  return {
+    database,
+    folder,
+    installation,
+    router,
+    async startEngine() {
+      const engine = await startFakeEngine({ name: `engine-${engines.length + 1}` })
+      engine.addImage(localImageName('app', digest))
+      engines.push(engine)
+      return engine
+    },
+    async startWorker(databaseUrl = database.url) {
+      const worker = await startWorker(
+        {
+          databaseUrl,
+          redisUrl: stores.redisUrl,
+          installation,
+          masterKeyFile: join(folder, 'key'),
+          adminPort: 0,
+          registryPort: 1,
+          networkCidr: '198.18.0.0/16',
+          hubSocket: join(folder, 'hub.sock'),
+          controlSocket: join(folder, 'control.sock'),
+          busybox: join(folder, 'busybox'),
+          domain: 'localhost',
+          allowedRegistries: [],
+          logLevel: 'silent',
+        },
+        log,
+      )
+      workers.push(worker)
+      return worker
+    },
+    stopWorkers,
+    async coldService({ concurrency = 1, ...change } = {}) {
+      const service = await insertService(db, {
+        template: buildTemplate({ concurrency }),
+        idle: never,
+        ...change,
+      })
+      const revision = await insertRevision(db, {
+        serviceUid: service.uid,
+        imageDigest: digest,
+        readyAt: new Date(),
+      })
+      await db.execute(
+        `update service_status set observed_generation = 1, latest_ready_revision = '${revision.name}',
+         traffic = '[{"revision": "${revision.name}", "percent": 100, "tag": null}]'
+         where service_uid = '${service.uid}'`,
+      )
+      return { service: service.uid, revision: revision.uid }
+    },
+    served: (revision) => router.revision(revision)?.replicas ?? [],
+    rows: async () => (await readWorld(db)).replicas,
+    async leaderLease() {
+      const lease = await readLease(db, leaderLeaseName)
+      if (lease === null) throw new Error('nobody leads')
+      return lease
+    },
+    async stop() {
+      await stopWorkers()
+      router.close()
+      for (const engine of engines) await engine.stop()
+      await database.drop()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** As a node names it. */
+export function endpointOf({ endpoint }: FakeEngine): string {
+  if (endpoint.kind !== 'unix') throw new Error('a fake engine listens on a unix socket')
+  return `unix://${endpoint.path}`
+}
+
+export function appsOn(engine: FakeEngine): FakeContainer[] {
+  return engine.containers().filter(({ body }) => body.Labels[berthLabels.role] === 'app')
+}
