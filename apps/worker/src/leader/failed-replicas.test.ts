@@ -80,14 +80,21 @@ test.each([
   expect(fails).toEqual(['NodeLost'])
 })
 
-test('what is being done to a replica ends first', () => {
+test('one that was starting is given up at once, whatever is being done to it', () => {
+  const { picture, fails, state, after } = setUp(2)
+  picture.updateReplica(id, { state: 'starting' })
+  state.busy = true
+  picture.updateNode(lost, { reachability: 'down' })
+  after(0)
+  expect(fails).toEqual(['NodeLost'])
+  expect(picture.replicas.get(id)?.state).toBe('failed')
+})
+
+test('one that is being stepped down or woken is given up like the others', () => {
   const { picture, fails, state, after } = setUp(2)
   state.busy = true
   picture.updateNode(lost, { reachability: 'down' })
   after(0)
-  after(60)
-  expect(fails).toEqual([])
-  state.busy = false
-  after(1)
-  expect(picture.replicas.get(id)?.state).toBe('failed')
+  after(6)
+  expect(fails).toEqual(['NodeLost'])
 })

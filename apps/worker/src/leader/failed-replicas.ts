@@ -2,12 +2,16 @@ import type { NodeUid, ReplicaId } from '@berth/contracts'
 import { removeReplica } from '@berth/db'
 import type { Keeper } from './replica-keeper.ts'
 import type { RowWriter } from './row-writer.ts'
+import type { ReplicaView } from './world-model.ts'
 import type { Picture } from './world.ts'
 
 /** How long the row of a failed replica is kept for its reason. */
 const keptMs = 10 * 60_000
-/** A node that is down for so long loses its replicas to the others; an engine's quick restart does not. */
-const lostAfterMs = 5_000
+/**
+ * A node that is down for so long loses its replicas to the others; an engine's quick restart does not. One that was
+ * still starting serves nobody and has not got far: another one starts elsewhere at once.
+ */
+const lostAfterMs = { starting: 0, other: 5_000 }
 /** The same where nothing could take over: no other node answers, or rescheduling is on hold. */
 const surelyLostAfterMs = 5 * 60_000
 
@@ -39,12 +43,13 @@ export function createFailedReplicas(options: {
     picture.removeReplica(id)
   }
 
-  function isLost(node: NodeUid): boolean {
-    const since = downSince.get(node)
+  function isLost({ nodeUid, state }: ReplicaView): boolean {
+    const since = downSince.get(nodeUid)
     if (since === undefined) return false
     const othersAnswer = [...picture.nodes.values()].some(({ reachability }) => reachability === 'ready')
-    const limitMs = othersAnswer && options.held() === null ? lostAfterMs : surelyLostAfterMs
-    return now() - since > limitMs
+    const soonMs = state === 'starting' ? lostAfterMs.starting : lostAfterMs.other
+    const limitMs = othersAnswer && options.held() === null ? soonMs : surelyLostAfterMs
+    return now() - since >= limitMs
   }
 
   return {
@@ -54,7 +59,7 @@ export function createFailedReplicas(options: {
         else if (!downSince.has(uid)) downSince.set(uid, now())
       for (const replica of picture.replicas.values()) {
         if (replica.state === 'failed') tendFailed(replica.id)
-        else if (isLost(replica.nodeUid) && !keeper.busyWith(replica.id))
+        else if (isLost(replica))
           keeper.fail(replica.id, { reason: 'NodeLost', message: 'its node does not answer' })
       }
       for (const id of failed.keys()) if (!picture.replicas.has(id)) failed.delete(id)

@@ -69,6 +69,7 @@ const scaleEveryMs = 500
 const lookEveryMs = 2_000
 const spareEveryMs = 1_000
 const routersEveryMs = 2_000
+const lossEveryMs = 1_000
 const tidyEveryMs = 2_000
 const garbageEveryMs = 60_000
 /** What does not end by then is left to the next leader, which adopts it. */
@@ -260,7 +261,10 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
       followers.follow(uid)
       void watch.look(uid).then(tend)
     },
-    onDown: ({ uid }) => followers.leave(uid),
+    onDown({ uid }) {
+      followers.leave(uid)
+      theKeeper.abandon(uid)
+    },
     log,
   })
   closers.push(() => nodeCare.close())
@@ -304,13 +308,14 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     { ms: lookEveryMs, what: 'look', work: () => watch.lookAround() },
     { ms: spareEveryMs, what: 'spares', work: whileFresh(() => spares.fill()) },
     { ms: routersEveryMs, what: 'routers', work: noteRouters },
+    { ms: lossEveryMs, what: 'losses', work: whileFresh(() => failed.tick()) },
     { ms: tidyEveryMs, what: 'tidy', work: whileFresh(tidy) },
     { ms: garbageEveryMs, what: 'garbage', work: whileFresh(collect) },
   ])
     closers.push(startRound(round, term.signal, log))
 
   /** What removes something waits while the lease is not renewed. */
-  function whileFresh(work: () => Promise<void>): () => Promise<void> {
+  function whileFresh(work: () => void | Promise<void>): () => Promise<void> {
     return async () => {
       if (term.isFresh()) await work()
     }
@@ -326,7 +331,6 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   }
 
   async function tidy(): Promise<void> {
-    failed.tick()
     await deleteEmptyNodes(db, term.lease)
   }
 

@@ -1,4 +1,4 @@
-import type { Environment, ReplicaId, RevisionUid, RouteVersion, Rung } from '@berth/contracts'
+import type { Environment, NodeUid, ReplicaId, RevisionUid, RouteVersion, Rung } from '@berth/contracts'
 import {
   advanceDeployment,
   LeaseLostError as RowLeaseLostError,
@@ -36,11 +36,13 @@ import type { ReplicaView } from './world-model.ts'
  * One thing at a time per replica:
  *
  * start   a `starting` row becomes `ready` and routed, or `failed`; `retire` calls it off
- * wake    frozen or parked becomes running
- * step    withdrawn from the routes, then paused or stopped; `wake` calls it off while routers still let go
+ * wake    frozen or parked becomes running; `retire` calls it off
+ * step    withdrawn from the routes, then paused or stopped; `wake` calls it off while routers still let go, and
+ *         hurries an app that is being stopped
  * retire  withdrawn, drained, stopped, removed, row gone
  *
- * The picture and the routes change at once, the row right behind.
+ * A replica whose node is lost fails at once, whatever is being done to it: what comes to an end afterwards looks at
+ * the state first. The picture and the routes change at once, the row right behind.
  */
 
 type Procedures = {
@@ -76,12 +78,14 @@ export type KeeperOptions = {
 }
 
 export type Keeper = ReplicaKeeper & {
-  /** Whether it is being woken: it counts as starting. */
+  /** Whether it is being woken, and nobody has called that off: it counts as starting. */
   waking(id: ReplicaId): boolean
   /** Whether it is on its way down: a wake calls that off or waits for it. */
   steppingDown(id: ReplicaId): boolean
   /** Ended or lost without us: out of the routes at once, `failed` with its reason, containers removed. */
   fail(id: ReplicaId, failure: Failure): void
+  /** The node is lost: nothing on it is started, woken or stepped down any further. */
+  abandon(node: NodeUid): void
   /** Removes what a failed replica has left on its node; the row stays for its reason. */
   clear(id: ReplicaId): Promise<boolean>
   /** Resolves when nothing is being done any more. */
@@ -90,10 +94,14 @@ export type Keeper = ReplicaKeeper & {
 
 type Operation = {
   kind: 'start' | 'wake' | 'step' | 'retire'
-  /** Ends a start, or the waiting of a step. */
+  /** Ends a start or a wake, or the waiting of a step. */
   callOff: AbortController
+  /** Leaves an app that is being stopped in a step less time to end by itself. */
+  hurry: AbortController
   done: Promise<unknown>
 }
+
+type Signals = { calledOff: AbortSignal; hurried: AbortSignal }
 
 /** How long routers may take to let go of a replica that was idle before it stays as it is. */
 const withdrawDeadlineMs = 30_000
@@ -112,14 +120,14 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
   function operate<T>(
     id: ReplicaId,
     kind: Operation['kind'],
-    work: (calledOff: AbortSignal) => Promise<T>,
+    work: (signals: Signals) => Promise<T>,
     otherwise: T,
   ): Promise<T> {
-    const callOff = new AbortController()
-    const signal = AbortSignal.any([callOff.signal, term.signal])
+    const [callOff, hurry] = [new AbortController(), new AbortController()]
+    const calledOff = AbortSignal.any([callOff.signal, term.signal])
     const run = async () => {
       try {
-        return await work(signal)
+        return await work({ calledOff, hurried: hurry.signal })
       } catch (error) {
         if (error instanceof RowLeaseLostError) term.lose()
         else if (isLeaseLost(error))
@@ -130,7 +138,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
         operations.delete(id)
       }
     }
-    const operation: Operation = { kind, callOff, done: Promise.resolve() }
+    const operation: Operation = { kind, callOff, hurry, done: Promise.resolve() }
     operations.set(id, operation)
     const done = run()
     operation.done = done
@@ -145,6 +153,11 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
   function hostOf(replica: ReplicaView): ReplicaHost | null {
     const node = picture.nodes.get(replica.nodeUid)
     return node === undefined || node.reachability === 'down' ? null : engines.host(node)
+  }
+
+  /** Into the routes (again), unless its node was lost meanwhile. */
+  function serve(replica: ReplicaView, change: Partial<ReplicaView> = {}): void {
+    route(replica, { ...change, serving: hostOf(replica) !== null })
   }
 
   function placed(replica: ReplicaView): PlacedReplica | null {
@@ -211,14 +224,15 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
       },
     )
     if (outcome.kind === 'aborted' || term.signal.aborted) return
-    if (outcome.kind === 'failed') return failNow(replica, outcome)
     const ms = now() - measuredFrom
     const current = picture.replicas.get(id)
+    // Retired or lost while it started: whoever did that removes what there is.
     if (current?.state !== 'starting') return
+    if (outcome.kind === 'failed') return failNow(current, outcome)
     const { containers, hostPort } = outcome
     const readyAt = new Date()
     const ready = { state: 'ready', rung: 'running', readyAt, reason: null, message: null } as const
-    route(current, { ...ready, containers, hostPort, serving: true })
+    serve(current, { ...ready, containers, hostPort })
     writer.write(id, 'ready', (db, lease) => markReplicaReady(db, lease, id))
     writer.write(`image:${host.uid}`, 'image', (db) => recordNodeImage(db, host.uid, revision.imageDigest))
     if (replica.restarts === 0) noteStartTime(replica, 'cold', ms)
@@ -234,7 +248,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     )
   }
 
-  async function wakeUp(id: ReplicaId): Promise<'running' | 'failed'> {
+  async function wakeUp(id: ReplicaId, calledOff: AbortSignal): Promise<'running' | 'failed'> {
     const replica = picture.replicas.get(id)
     if (replica === undefined || replica.state !== 'ready') return 'failed'
     const host = hostOf(replica)
@@ -242,26 +256,25 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     if (host === null || known === null) return 'failed'
     const { rung } = replica
     const startedAt = now()
-    const waking = procedures.wake(wakeDeps, host, { ...known, rung }, { signal: term.signal })
+    const waking = procedures.wake(wakeDeps, host, { ...known, rung }, { signal: calledOff })
     // Every router has let go of it before it was frozen, so a request may wait in the kernel's backlog.
     if (rung === 'frozen') route(replica, { serving: true })
     const outcome = await waking.catch((error: unknown) => {
-      picture.updateReplica(id, { serving: false })
-      publisher.publish([replica.serviceUid])
+      if (picture.replicas.get(id)?.state === 'ready') route(replica, { serving: false })
       throw error
     })
-    if (term.signal.aborted) return 'failed'
     const current = picture.replicas.get(id)
-    if (current === undefined) return 'failed'
-    if (outcome.kind === 'running' && current.state === 'ready') {
-      route(current, { rung: 'running', serving: true })
+    if (term.signal.aborted || current?.state !== 'ready') return 'failed'
+    if (outcome.kind === 'running') {
+      serve(current, { rung: 'running' })
       if (rung !== 'running') writeWoken(current, rung)
       noteStartTime(current, rung, now() - startedAt)
       options.onOutcome(current, null)
       return 'running'
     }
     route(current, { serving: false })
-    if (outcome.kind === 'failed') failNow(current, outcome)
+    // On a lost node nobody knows what has become of it.
+    if (outcome.kind === 'failed' && !calledOff.aborted) failNow(current, outcome)
     if (outcome.kind === 'cold') forget(current)
     return 'failed'
   }
@@ -288,27 +301,34 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
   async function step(
     id: ReplicaId,
     to: 'frozen' | 'parked',
-    calledOff: AbortSignal,
+    { calledOff, hurried }: Signals,
   ): Promise<'done' | 'busy'> {
     const replica = picture.replicas.get(id)
     if (replica?.state !== 'ready') return 'done'
-    const host = hostOf(replica)
-    if (host === null) return 'busy'
+    if (hostOf(replica) === null) return 'busy'
     if (replica.rung === 'running' && !(await withdraw(replica, withdrawDeadlineMs, calledOff))) {
       const current = picture.replicas.get(id)
-      if (current?.state === 'ready' && !term.signal.aborted) route(current, { serving: true })
+      if (current?.state === 'ready' && !term.signal.aborted) serve(current)
       return 'busy'
     }
-    const current = picture.replicas.get(id)
-    if (current?.state !== 'ready' || term.signal.aborted) return 'done'
+    const before = picture.replicas.get(id)
+    if (before?.state !== 'ready' || term.signal.aborted) return 'done'
+    const host = hostOf(before)
+    if (host === null) return 'busy'
     let outcome
     try {
-      outcome = await (to === 'frozen' ? procedures.freeze : procedures.park)(deps, host, current)
+      outcome =
+        to === 'frozen'
+          ? await procedures.freeze(deps, host, before)
+          : await procedures.park(deps, host, before, { hurried })
     } catch (error) {
       // Nothing went out to the engine, so it runs as before.
-      if (current.rung === 'running' && !term.signal.aborted) route(current, { serving: true })
+      const current = picture.replicas.get(id)
+      if (current?.state === 'ready' && current.rung === 'running' && !term.signal.aborted) serve(current)
       throw error
     }
+    const current = picture.replicas.get(id)
+    if (current?.state !== 'ready') return 'done'
     if (outcome.kind === 'failed') {
       // Whether it was paused is not known: not routed until somebody has looked.
       log.warn({ replica: id, to, reason: outcome.reason, why: outcome.message }, 'step down failed')
@@ -345,15 +365,16 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     }
   }
 
-  async function retireNow(id: ReplicaId, signal: AbortSignal): Promise<void> {
+  async function retireNow(id: ReplicaId, calledOff: AbortSignal): Promise<void> {
     const replica = picture.replicas.get(id)
     if (replica?.state !== 'draining') return
     const timeoutMs = (picture.revisions.get(replica.revisionUid)?.template.timeoutSeconds ?? 0) * 1000
-    await withdraw(replica, Math.min(timeoutMs, maxDrainMs), signal)
-    if (term.signal.aborted) return
-    const host = hostOf(replica)
+    await withdraw(replica, Math.min(timeoutMs, maxDrainMs), calledOff)
+    const current = picture.replicas.get(id)
+    if (term.signal.aborted || current?.state !== 'draining') return
+    const host = hostOf(current)
     if (host === null) return
-    await procedures.stop(deps, host, picture.replicas.get(id) ?? replica)
+    await procedures.stop(deps, host, current)
     if (term.signal.aborted) return
     writer.write(id, 'removed', (db, lease) => removeReplica(db, lease, id))
     picture.removeReplica(id)
@@ -366,7 +387,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
       if (operations.has(id)) return
       const replica = picture.replicas.get(id)
       if (replica?.state !== 'starting') return
-      void operate(id, 'start', (signal) => start(replica, signal), undefined)
+      void operate(id, 'start', ({ calledOff }) => start(replica, calledOff), undefined)
     },
 
     async wake(id) {
@@ -374,13 +395,14 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
       if (operation?.kind === 'wake') return operation.done as Promise<'running' | 'failed'>
       if (operation?.kind === 'step') {
         operation.callOff.abort()
+        operation.hurry.abort()
         await operation.done
         return keeper.wake(id)
       }
       const replica = picture.replicas.get(id)
       if (operation !== undefined || replica?.state !== 'ready') return 'failed'
       if (replica.serving) return 'running'
-      return operate<'running' | 'failed'>(id, 'wake', () => wakeUp(id), 'failed')
+      return operate<'running' | 'failed'>(id, 'wake', ({ calledOff }) => wakeUp(id, calledOff), 'failed')
     },
 
     async stepDown(id, to) {
@@ -392,19 +414,22 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
         keeper.retire(id)
         return 'done'
       }
-      return operate<'done' | 'busy'>(id, 'step', (signal) => step(id, to, signal), 'busy')
+      return operate<'done' | 'busy'>(id, 'step', (signals) => step(id, to, signals), 'busy')
     },
 
     retire(id) {
       const operation = operations.get(id)
-      // A start is called off and everything else waited for; the next round comes back.
-      if (operation?.kind === 'start' || operation?.kind === 'step') operation.callOff.abort()
+      // What is under way is called off as far as it can be, and waited for: the next round comes back.
+      if (operation !== undefined && operation.kind !== 'retire') operation.callOff.abort()
       if (operation !== undefined) return
-      void operate(id, 'retire', (signal) => retireNow(id, signal), undefined)
+      void operate(id, 'retire', ({ calledOff }) => retireNow(id, calledOff), undefined)
     },
 
     busyWith: (id) => operations.has(id),
-    waking: (id) => operations.get(id)?.kind === 'wake',
+    waking(id) {
+      const operation = operations.get(id)
+      return operation?.kind === 'wake' && !operation.callOff.signal.aborted
+    },
     steppingDown: (id) => operations.get(id)?.kind === 'step',
 
     fail(id, failure) {
@@ -412,6 +437,11 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
       if (replica === undefined || replica.state === 'failed') return
       failNow(replica, failure)
       void keeper.clear(id)
+    },
+
+    abandon(node) {
+      for (const [id, { kind, callOff }] of operations)
+        if (kind !== 'retire' && picture.replicas.get(id)?.nodeUid === node) callOff.abort()
     },
 
     async clear(id) {

@@ -61,6 +61,26 @@ test('parked from running or frozen, and running again in the same sandbox', asy
   expect(bench.engine.containers()).toHaveLength(2)
 })
 
+test('an app that ignores SIGTERM is killed soon once somebody waits for it', async () => {
+  behaviour = { ignoresSigterm: true }
+  const hurry = new AbortController()
+  const parking = parkReplica(bench.deps, bench.host, replica, { hurried: hurry.signal })
+  await expect.poll(() => bench.engine.calls.some((call) => call.endsWith('/stop'))).toBe(true)
+  hurry.abort()
+  expect(await parking).toEqual({ kind: 'done' })
+  expect(bench.engine.calls).toContain(`POST /containers/${appId()}/kill`)
+  expect(await look(true)).toEqual({ kind: 'parked' })
+})
+
+test('an app that ends by itself is not killed, whoever waits for it', async () => {
+  const hurry = new AbortController()
+  hurry.abort()
+  expect(await parkReplica(bench.deps, bench.host, replica, { hurried: hurry.signal })).toEqual({
+    kind: 'done',
+  })
+  expect(bench.engine.calls.some((call) => call.endsWith('/kill'))).toBe(false)
+})
+
 test('a wake needs no row', async () => {
   await parkReplica(bench.deps, bench.host, replica)
   const { installation, fence, gate } = bench.deps

@@ -82,6 +82,7 @@ async function bringUp(
   const recorded = record(deps, replica, containers)
   recorded.catch(() => {})
   await sandbox.started
+  if (options.signal?.aborted) return { kind: 'aborted' }
   const starting = {
     address: replica.address,
     hostPort,

@@ -19,7 +19,7 @@ import { startWorker, type Worker } from '../worker.ts'
 const log = pino({ level: process.env['BERTH_TEST_LOG'] ?? 'silent' })
 const digest = `sha256:${'a'.repeat(64)}`
 
-export const never: IdleSettings = {
+const never: IdleSettings = {
   freezeAfterSeconds: 'never',
   parkAfterSeconds: 'never',
   coldAfterSeconds: 'never',

@@ -83,9 +83,20 @@ async function stop(state: FakeEngineState, { parts, query }: FakeCall): Promise
   const container = at(state, parts)
   if (!isUp(container)) return status(304)
   const stubborn = state.ignoresSigterm(container)
-  if (stubborn) await delay(Number(query.get('t') ?? 10) * 1000)
+  if (stubborn) await endOrGrace(state, container, Number(query.get('t') ?? 10) * 1000)
   state.exit(container, { exitCode: stubborn ? 137 : 143 })
   return status(204)
+}
+
+/** Until somebody has killed it, or the grace is over. */
+async function endOrGrace(state: FakeEngineState, container: FakeContainer, graceMs: number): Promise<void> {
+  const ended = new AbortController()
+  const listener = ({ action, id }: { action: string; id: string }) => {
+    if (action === 'die' && id === container.id) ended.abort()
+  }
+  state.listeners.add(listener)
+  await delay(graceMs, undefined, { signal: ended.signal }).catch(() => {})
+  state.listeners.delete(listener)
 }
 
 function kill(state: FakeEngineState, { parts }: FakeCall): FakeAnswer {

@@ -1,0 +1,236 @@
+import type { ReplicaId } from '@berth/contracts'
+import { describe, expect, test } from 'vitest'
+import { keeperBench } from './testing/keeper-bench.ts'
+import { aNode } from './testing/picture.ts'
+
+const id = 'rep-1' as ReplicaId
+const node = aNode().uid
+const lost = { reason: 'NodeLost', message: 'its node does not answer' } as const
+const crashed = { kind: 'failed', reason: 'AppCrashed', message: 'exit code 1' } as const
+const started = { kind: 'ready', hostPort: 20_001, containers: { sandbox: 's', app: 'a' } } as const
+
+/** A replica that is being started. */
+async function starting() {
+  const bench = keeperBench({ state: 'starting', serving: false, readyAt: null })
+  bench.keeper.bringUp(id)
+  await bench.settle()
+  return bench
+}
+
+/** A parked replica that is being woken. */
+async function waking() {
+  const bench = keeperBench({ rung: 'parked', serving: false })
+  const woken = bench.keeper.wake(id)
+  await bench.settle()
+  return { ...bench, woken }
+}
+
+/** A running replica that every router has let go of, on its way to a lower rung. */
+async function steppingDown(to: 'frozen' | 'parked') {
+  const bench = keeperBench()
+  const stepped = bench.keeper.stepDown(id, to)
+  await bench.settle()
+  return { ...bench, stepped }
+}
+
+describe('a start', () => {
+  test('routes the replica at the port that it really got', async () => {
+    const { calls, replica, written, settle } = await starting()
+    calls.start[0]?.resolve(started)
+    await settle()
+    expect(replica()).toMatchObject({ state: 'ready', serving: true, hostPort: 20_001 })
+    expect(written).toContain('ready')
+  })
+
+  test('that fails says why', async () => {
+    const { calls, replica, outcomes, settle } = await starting()
+    calls.start[0]?.resolve(crashed)
+    await settle()
+    expect(replica()).toMatchObject({ state: 'failed', reason: 'AppCrashed' })
+    expect(outcomes).toEqual(['AppCrashed'])
+  })
+
+  test('is called off when its replica retires, which is removed after it', async () => {
+    const { keeper, picture, calls, signals, withdrawals, replica, settle } = await starting()
+    picture.updateReplica(id, { state: 'draining' })
+    keeper.retire(id)
+    expect(signals.start?.aborted).toBe(true)
+    calls.start[0]?.resolve({ kind: 'aborted' })
+    await settle()
+    keeper.retire(id)
+    withdrawals[0]?.resolve('withdrawn')
+    await settle()
+    calls.stop[0]?.resolve()
+    await settle()
+    expect(replica()).toBeUndefined()
+  })
+
+  test('that fails after its replica was retired leaves the retirement alone', async () => {
+    const { keeper, picture, calls, replica, outcomes, written, settle } = await starting()
+    picture.updateReplica(id, { state: 'draining' })
+    keeper.retire(id)
+    calls.start[0]?.resolve(crashed)
+    await settle()
+    expect(replica()?.state).toBe('draining')
+    expect([outcomes, written]).toEqual([[], []])
+  })
+
+  test('on a node that is lost is called off, and its replica fails while it still ends', async () => {
+    const { keeper, calls, signals, replica, outcomes, setNode, settle } = await starting()
+    setNode('down')
+    keeper.abandon(node)
+    expect(signals.start?.aborted).toBe(true)
+    keeper.fail(id, lost)
+    expect(replica()).toMatchObject({ state: 'failed', reason: 'NodeLost' })
+    expect(keeper.busyWith(id)).toBe(true)
+    calls.start[0]?.resolve(started)
+    await settle()
+    expect(replica()).toMatchObject({ state: 'failed', reason: 'NodeLost', serving: false })
+    expect(outcomes).toEqual(['NodeLost'])
+  })
+
+  test('that ends well on a node that has just gone down is not routed', async () => {
+    const { calls, replica, setNode, settle } = await starting()
+    setNode('down')
+    calls.start[0]?.resolve(started)
+    await settle()
+    expect(replica()).toMatchObject({ state: 'ready', serving: false })
+  })
+})
+
+describe('a wake', () => {
+  test('routes the replica when it answers', async () => {
+    const { calls, replica, woken } = await waking()
+    calls.wake[0]?.resolve({ kind: 'running' })
+    expect(await woken).toBe('running')
+    expect(replica()).toMatchObject({ rung: 'running', serving: true })
+  })
+
+  test('of a frozen replica routes it together with the unpause', async () => {
+    const { keeper, replica } = keeperBench({ rung: 'frozen', serving: false })
+    void keeper.wake(id)
+    expect(replica()).toMatchObject({ rung: 'frozen', serving: true })
+  })
+
+  test('that fails says why, unless the replica was lost meanwhile', async () => {
+    const failing = await waking()
+    failing.calls.wake[0]?.resolve(crashed)
+    expect(await failing.woken).toBe('failed')
+    expect(failing.replica()).toMatchObject({ state: 'failed', reason: 'AppCrashed' })
+
+    const late = await waking()
+    late.keeper.fail(id, lost)
+    late.calls.wake[0]?.resolve(crashed)
+    expect(await late.woken).toBe('failed')
+    expect(late.replica()).toMatchObject({ state: 'failed', reason: 'NodeLost' })
+    expect(late.outcomes).toEqual(['NodeLost'])
+  })
+
+  test('that succeeds after its replica failed does not bring it back', async () => {
+    const { keeper, calls, replica, woken } = await waking()
+    keeper.fail(id, lost)
+    calls.wake[0]?.resolve({ kind: 'running' })
+    expect(await woken).toBe('failed')
+    expect(replica()).toMatchObject({ state: 'failed', rung: 'parked', serving: false })
+  })
+
+  test('on a node that is lost is called off and counts as starting no more', async () => {
+    const { keeper, calls, signals, replica, setNode, woken } = await waking()
+    expect(keeper.waking(id)).toBe(true)
+    setNode('down')
+    keeper.abandon(node)
+    expect(signals.wake?.aborted).toBe(true)
+    expect(keeper.waking(id)).toBe(false)
+    calls.wake[0]?.resolve({ kind: 'aborted' })
+    expect(await woken).toBe('failed')
+    expect(replica()).toMatchObject({ state: 'ready', rung: 'parked', serving: false })
+  })
+
+  test('that a lost engine did not answer says nothing about the app', async () => {
+    const { keeper, calls, replica, outcomes, setNode, woken } = await waking()
+    setNode('down')
+    keeper.abandon(node)
+    calls.wake[0]?.resolve({ kind: 'failed', reason: 'EngineError', message: 'no answer in time' })
+    expect(await woken).toBe('failed')
+    expect(replica()?.state).toBe('ready')
+    expect(outcomes).toEqual([])
+  })
+
+  test('is called off when its replica retires', async () => {
+    const { keeper, picture, signals } = await waking()
+    picture.updateReplica(id, { state: 'draining' })
+    keeper.retire(id)
+    expect(signals.wake?.aborted).toBe(true)
+  })
+})
+
+describe('a step down', () => {
+  test('is called off by a wake while routers still let go, and the replica is routed again', async () => {
+    const { keeper, calls, replica, stepped } = await steppingDown('frozen')
+    expect(replica()?.serving).toBe(false)
+    expect(await keeper.wake(id)).toBe('running')
+    expect(await stepped).toBe('busy')
+    expect(replica()).toMatchObject({ rung: 'running', serving: true })
+    expect(calls.freeze).toEqual([])
+  })
+
+  test('to parked that is under way is hurried by a wake, which starts the app again after it', async () => {
+    const { keeper, calls, signals, withdrawals, replica, stepped, settle } = await steppingDown('parked')
+    withdrawals[0]?.resolve('withdrawn')
+    await settle()
+    expect(signals.park?.aborted).toBe(false)
+    const woken = keeper.wake(id)
+    expect(signals.park?.aborted).toBe(true)
+    calls.park[0]?.resolve({ kind: 'done' })
+    expect(await stepped).toBe('done')
+    await settle()
+    calls.wake[0]?.resolve({ kind: 'running' })
+    expect(await woken).toBe('running')
+    expect(replica()).toMatchObject({ rung: 'running', serving: true })
+  })
+
+  test('does not route a replica again whose node went down while it was withdrawn', async () => {
+    const { withdrawals, replica, setNode, stepped } = await steppingDown('frozen')
+    setNode('down')
+    withdrawals[0]?.resolve('busy')
+    expect(await stepped).toBe('busy')
+    expect(replica()?.serving).toBe(false)
+  })
+
+  test('that ends after its replica was lost leaves it failed', async () => {
+    const { keeper, calls, withdrawals, replica, stepped, settle, written } = await steppingDown('parked')
+    withdrawals[0]?.resolve('withdrawn')
+    await settle()
+    keeper.fail(id, lost)
+    calls.park[0]?.resolve({ kind: 'done' })
+    expect(await stepped).toBe('done')
+    expect(replica()).toMatchObject({ state: 'failed', rung: 'running' })
+    expect(written).toEqual(['failed'])
+  })
+})
+
+describe('a retirement', () => {
+  test('ends without a stop when its replica is lost while it drains', async () => {
+    const { keeper, calls, withdrawals, replica, settle } = keeperBench({ state: 'draining' })
+    keeper.retire(id)
+    await settle()
+    keeper.fail(id, lost)
+    withdrawals[0]?.resolve('withdrawn')
+    await settle()
+    expect(calls.stop).toEqual([])
+    expect(replica()?.state).toBe('failed')
+  })
+
+  test('goes on draining when its node is lost', async () => {
+    const { keeper, calls, withdrawals, setNode, settle } = keeperBench({ state: 'draining' })
+    keeper.retire(id)
+    await settle()
+    keeper.abandon(node)
+    await settle()
+    expect(calls.stop).toEqual([])
+    setNode('ready')
+    withdrawals[0]?.resolve('withdrawn')
+    await settle()
+    expect(calls.stop).toHaveLength(1)
+  })
+})
