@@ -1,3 +1,4 @@
+import { readWorld } from '@berth/db'
 import { insertNode } from '@berth/db/testing'
 import type { FakeEngine } from '@berth/engine/testing'
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest'
@@ -19,7 +20,16 @@ async function nodeOf(
   reachability: 'ready' | 'down' = 'down',
   address = '127.0.0.1',
 ) {
-  return await insertNode(bench.database.db, { name, endpoint: endpointOf(of), address }, { reachability })
+  const capacity = { cpuMillis: 2000, memoryBytes: 4 * 1024 ** 3 }
+  const about = { name, endpoint: endpointOf(of), address, capacity }
+  return await insertNode(bench.database.db, about, { reachability })
+}
+
+async function waitForNodes(...ready: string[]): Promise<void> {
+  await vi.waitFor(async () => {
+    const { nodes } = await readWorld(bench.database.db)
+    expect(nodes.filter((node) => node.reachability === 'ready').map(({ name }) => name)).toEqual(ready)
+  }, patient)
 }
 
 describe('a node', () => {
@@ -46,5 +56,22 @@ describe('a node', () => {
     expect(appsOn(other)).toMatchObject([{ status: 'running' }])
     const { rows } = await bench.database.db.execute(`select engine_id from node_status`)
     expect(rows).toEqual([{ engine_id: 'FAKE:engine-2' }])
+  })
+
+  test('that hangs in the middle of a start is given up, and the replica starts elsewhere', async () => {
+    const other = await bench.startEngine()
+    await nodeOf('n1', engine)
+    await nodeOf('n2', other, 'down', '127.0.0.2')
+    await bench.startWorker()
+    await waitForNodes('n1', 'n2')
+    engine.hang('POST /containers/*/start')
+    const before = engine.calls.length
+    const { revision } = await bench.coldService({ minScale: 1 })
+    await vi.waitFor(
+      () => expect(engine.calls.slice(before).some((call) => call.endsWith('/start'))).toBe(true),
+      patient,
+    )
+    engine.hang('GET /_ping')
+    await vi.waitFor(() => expect(bench.served(revision)).toMatchObject([{ node: 'n2' }]), patient)
   })
 })
