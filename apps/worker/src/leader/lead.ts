@@ -36,10 +36,10 @@ import { startRound } from './rounds.ts'
 import { createRoutePublisher } from './route-publisher.ts'
 import type { RouterHub } from './router-hub.ts'
 import { createRowWriter } from './row-writer.ts'
-import { createSparePool } from './spare-pool.ts'
+import { createSparePool, type SpareKind } from './spare-pool.ts'
 import { createStartFailures } from './start-failures.ts'
 import { createStepDown } from './step-down.ts'
-import { createPicture } from './world.ts'
+import { createPicture, type Picture } from './world.ts'
 
 export type LeadOptions = {
   db: Database
@@ -146,8 +146,11 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
       return node?.reachability === 'ready' ? engines.host(node) : null
     },
     freeSpares: () => freeSpares(db),
+    isUseful: (kind) => isSpareUseful(picture, kind),
     isStarting: (uid) =>
-      [...picture.replicas.values()].some(({ nodeUid, state }) => nodeUid === uid && state === 'starting'),
+      [...picture.replicas.values()].some(
+        ({ id, nodeUid, state }) => nodeUid === uid && (state === 'starting' || theKeeper.waking(id)),
+      ),
     log,
   })
 
@@ -181,6 +184,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     publisher,
     writer,
     engines,
+    onListed: (...seen) => spares.listed(...seen),
     isFresh: term.isFresh,
     log,
   })
@@ -368,6 +372,16 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
 
   await ended(term.signal)
   await Promise.race([theKeeper.idle().then(() => writer.idle()), afterMs(farewellMs)])
+}
+
+/** Whether a service of the project could still bring up a replica with this container port on the node. */
+function isSpareUseful(picture: Picture, { node, projectUid, containerPort }: SpareKind): boolean {
+  if (picture.nodes.get(node)?.scheduling !== 'active') return false
+  return [...picture.revisions.values()].some(({ serviceUid, template }) => {
+    const service = picture.services.get(serviceUid)
+    const port = template.containers[0]?.ports[0]?.port
+    return port === containerPort && service?.projectUid === projectUid && !service.deleting
+  })
 }
 
 function worldReplica(row: ReplicaRow): WorldReplica {

@@ -24,6 +24,8 @@ export type ReplicaWatchOptions = {
   publisher: Pick<RoutePublisher, 'publish'>
   writer: RowWriter
   engines: Pick<Engines, 'host'>
+  /** What a node that was asked at `askedAt` (as `performance.now()`) holds of this installation. */
+  onListed(node: NodeUid, containers: readonly ContainerSummary[], askedAt: number): void
   /** Whether the lease is renewed: else nothing is corrected that would stop something. */
   isFresh: () => boolean
   log: Logger
@@ -54,12 +56,14 @@ export function createReplicaWatch(options: ReplicaWatchOptions): ReplicaWatch {
     if (node === undefined || host === null) return false
     const steady = onNode(node).filter(({ id, state }) => state === 'ready' && !keeper.busyWith(id))
     let containers: ContainerSummary[]
+    const askedAt = performance.now()
     try {
       containers = await host.runtime.list({ installation })
     } catch (error) {
       log.debug({ err: error, node: node.name }, 'node could not be listed')
       return false
     }
+    options.onListed(uid, containers, askedAt)
     const byName = new Map(containers.map((container) => [container.name, container]))
     const ids = new Map(containers.map((container) => [container.id, container]))
     await Promise.all(

@@ -1,5 +1,5 @@
 import type { NodeUid, ProjectUid } from '@berth/contracts'
-import type { Fence } from '@berth/engine'
+import type { ContainerSummary, Fence } from '@berth/engine'
 import type { SpareRow } from '@berth/db'
 import type { Logger } from 'pino'
 import {
@@ -19,19 +19,18 @@ const sparesPerKey = 2
 const keptMs = 10 * 60_000
 const retryMs = 10_000
 
-type SpareKey = {
-  node: NodeUid
-  projectUid: ProjectUid
-  project: string
-  containerPort: number
-  address: string
-}
+/** What a spare can be used for. */
+export type SpareKind = { node: NodeUid; projectUid: ProjectUid; containerPort: number }
+
+type SpareKey = SpareKind & { project: string; address: string }
 
 export type SparePoolOptions = {
   deps: ReplicaDeps & { fence: Fence }
   hostOf(node: NodeUid): ReplicaHost | null
   /** Spares that no replica has taken. */
   freeSpares(): Promise<SpareRow[]>
+  /** Whether a replica of this kind may still be placed there. */
+  isUseful(kind: SpareKind): boolean
   /** While something starts on the node, spares wait. */
   isStarting(node: NodeUid): boolean
   log: Logger
@@ -41,7 +40,9 @@ export type SparePoolOptions = {
 export type SparePool = {
   /** A replica of this kind was started or will soon be. */
   wanted(key: SpareKey): void
-  /** Makes what is missing and removes what nobody has wanted for long; one round at a time. */
+  /** The node was asked for its containers at `askedAt` (as `now`), and holds these. */
+  listed(node: NodeUid, containers: readonly ContainerSummary[], askedAt: number): void
+  /** Makes what is missing, and removes what has died or nobody has wanted for long; one round at a time. */
   fill(): Promise<void>
 }
 
@@ -49,18 +50,20 @@ export function createSparePool(options: SparePoolOptions): SparePool {
   const { deps, log } = options
   const now = options.now ?? (() => performance.now())
   const keys = new Map<string, SpareKey & { wantedAt: number; notBefore: number }>()
+  const lists = new Map<NodeUid, { running: ReadonlySet<string>; askedAt: number }>()
+  /** When each was first read from its row: a list that was asked for later has to have it. */
+  const readSince = new Map<string, number>()
   const startedAt = now()
   let filling = false
 
   async function round(): Promise<void> {
     const spares = await options.freeSpares()
+    noteRead(spares)
     const count = new Map<string, number>()
     for (const spare of spares) {
-      const id = idOf(spare.nodeUid, spare.projectUid, spare.containerPort)
-      count.set(id, (count.get(id) ?? 0) + 1)
-      const known = keys.get(id)
-      const unwanted = known === undefined ? now() - startedAt > keptMs : now() - known.wantedAt > keptMs
-      if (unwanted) await discard(spare)
+      const kind = kindOf(spare)
+      if (isOver(spare) || !isWanted(kind)) await discard(spare)
+      else count.set(idOf(kind), (count.get(idOf(kind)) ?? 0) + 1)
     }
     for (const [id, key] of keys) {
       if (now() - key.wantedAt > keptMs) keys.delete(id)
@@ -68,14 +71,38 @@ export function createSparePool(options: SparePoolOptions): SparePool {
     }
   }
 
+  function noteRead(spares: readonly SpareRow[]): void {
+    const present = new Set(spares.map(({ id }) => id))
+    for (const id of readSince.keys()) if (!present.has(id)) readSince.delete(id)
+    for (const id of present) if (!readSince.has(id)) readSince.set(id, now())
+  }
+
+  /** Dead with its engine, say, or never finished: this pool makes nothing between its rounds. */
+  function isOver({ id, nodeUid, containerId }: SpareRow): boolean {
+    if (containerId === null) return true
+    const list = lists.get(nodeUid as NodeUid)
+    return list !== undefined && list.askedAt > (readSince.get(id) ?? now()) && !list.running.has(containerId)
+  }
+
+  function isWanted(kind: SpareKind): boolean {
+    if (!options.isUseful(kind)) return false
+    return now() - (keys.get(idOf(kind))?.wantedAt ?? startedAt) <= keptMs
+  }
+
   async function discard(spare: SpareRow): Promise<void> {
     const host = options.hostOf(spare.nodeUid as NodeUid)
-    if (host !== null) await removeSpareSandbox(deps, host, spare)
+    if (host === null) return
+    try {
+      await removeSpareSandbox(deps, host, spare)
+    } catch (error) {
+      if (isLeaseLost(error)) throw error
+      log.warn({ err: error, node: host.name }, 'spare sandbox could not be removed')
+    }
   }
 
   async function make(key: SpareKey & { notBefore: number }): Promise<void> {
     const host = options.hostOf(key.node)
-    if (host === null || options.isStarting(key.node)) return
+    if (host === null || options.isStarting(key.node) || !options.isUseful(key)) return
     try {
       await makeSpare(deps, host, key)
     } catch (error) {
@@ -87,8 +114,12 @@ export function createSparePool(options: SparePoolOptions): SparePool {
 
   return {
     wanted(key) {
-      const id = idOf(key.node, key.projectUid, key.containerPort)
+      const id = idOf(key)
       keys.set(id, { ...key, wantedAt: now(), notBefore: keys.get(id)?.notBefore ?? 0 })
+    },
+    listed(node, containers, askedAt) {
+      const running = containers.filter(({ state }) => state === 'running').map(({ id }) => id)
+      lists.set(node, { running: new Set(running), askedAt })
     },
     async fill() {
       if (filling) return
@@ -102,6 +133,10 @@ export function createSparePool(options: SparePoolOptions): SparePool {
   }
 }
 
-function idOf(node: string, project: string, port: number): string {
-  return `${node} ${project} ${port}`
+function kindOf({ nodeUid, projectUid, containerPort }: SpareRow): SpareKind {
+  return { node: nodeUid as NodeUid, projectUid: projectUid as ProjectUid, containerPort }
+}
+
+function idOf({ node, projectUid, containerPort }: SpareKind): string {
+  return `${node} ${projectUid} ${containerPort}`
 }

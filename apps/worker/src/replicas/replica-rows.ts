@@ -1,6 +1,7 @@
 import {
   ensureProjectNetwork,
   giveUpSpare,
+  loseSpare,
   markSpareReady,
   recordContainers,
   reserveSpare,
@@ -28,6 +29,8 @@ export type ReplicaRows = {
   /** Binds a spare to the replica, one that is still being made if need be; its port becomes the replica's. */
   takeSpare(key: SpareKey, replicaId: string): Promise<SpareRow | null>
   spareOfReplica(replicaId: string): Promise<SpareRow | null>
+  /** The spare of the replica is dead: the replica keeps the port, for a sandbox of its own. */
+  loseSpare(replicaId: string): Promise<void>
   /** False when a replica has it, or there is none. */
   giveUpSpare(id: string): Promise<boolean>
 }
@@ -56,6 +59,7 @@ export function replicaRows(
     },
     takeSpare: (key, replicaId) => takeSpare(db, lease, key, replicaId, { joinUnready: true }),
     spareOfReplica: (replicaId) => spareOfReplica(db, replicaId),
+    loseSpare: (replicaId) => loseSpare(db, lease, replicaId),
     giveUpSpare: (id) => giveUpSpare(db, lease, id),
   }
 }

@@ -247,6 +247,25 @@ test('a spare that is still being made is joined instead of making another sandb
   expect(names().filter((name) => name.endsWith('-sandbox'))).toHaveLength(1)
 })
 
+test.each([
+  { what: 'dead', end: (id: string) => bench.engine.exit(id) },
+  { what: 'gone', end: (id: string) => bench.engine.state.remove(bench.engine.state.find(id)) },
+])('a spare that is $what is replaced by a sandbox of its own', async ({ end }) => {
+  const replica = await bench.replica()
+  const spares = [await makeSpare(bench.deps, bench.host, { ...replica, containerPort: 8080 })]
+  spares.push(await makeSpare(bench.deps, bench.host, { ...replica, containerPort: 8080 }))
+  for (const spare of spares) end(spare?.containerId ?? '')
+  const outcome = await startReplica(bench.deps, bench.host, replica, quiet)
+  if (outcome.kind !== 'ready') throw new Error(JSON.stringify(outcome))
+  expect(await statusOf(replica.address, outcome.hostPort)).toBe(200)
+
+  const again = await bench.again(replica)
+  expect(again).toMatchObject({ hostPort: outcome.hostPort, containers: outcome.containers })
+  expect(await bench.deps.rows.spareOfReplica(replica.id)).toBeNull()
+  await stopReplica(bench.deps, bench.host, again, { graceSeconds: 0 })
+  expect(names().filter((name) => name.includes(replica.id))).toEqual([])
+})
+
 test('a spare that is not wanted leaves nothing', async () => {
   const replica = await bench.replica()
   const spare = await makeSpare(bench.deps, bench.host, { ...replica, containerPort: 8080 })

@@ -61,13 +61,34 @@ export async function startReplica(
   }
 }
 
+/** A spare may have died since it was made, with its engine for example: then the replica makes its own sandbox. */
 async function bringUp(
   deps: ReplicaDeps,
   host: ReplicaHost,
   replica: StartableReplica,
   options: StartOptions,
 ): Promise<StartOutcome> {
-  const sandboxing = takeSandbox(deps, host, replica)
+  const isNew = replica.containers.sandbox === undefined
+  try {
+    return await bringUpIn(takeSandbox(deps, host, replica, isNew), deps, host, replica, options)
+  } catch (error) {
+    if (!isNew || !isEngineError(error, 'SandboxDead', 'NotFound')) throw error
+    const spare = await deps.rows.spareOfReplica(replica.id)
+    if (spare === null) throw error
+    await stopReplica(deps, host, replica, { graceSeconds: 0 })
+    await deps.rows.loseSpare(replica.id)
+    const alone = { ...replica, hostPort: spare.hostPort }
+    return await bringUpIn(takeSandbox(deps, host, alone, false), deps, host, alone, options)
+  }
+}
+
+async function bringUpIn(
+  sandboxing: Promise<{ sandbox: Sandbox; hostPort: number }>,
+  deps: ReplicaDeps,
+  host: ReplicaHost,
+  replica: StartableReplica,
+  options: StartOptions,
+): Promise<StartOutcome> {
   // The image may fail first; the sandbox is cleared away then.
   sandboxing.catch(() => {})
   const fetching = fetchImage(deps, host, replica, options)
@@ -142,15 +163,15 @@ async function fetchImage(
   return deps.images.ensure(host, replica, onProgress, deps.fence)
 }
 
-/** A spare that is there or being made, else one of its own. */
+/** The spare that it has, or (with `mayTake`) may have, there or being made; else a sandbox of its own. */
 async function takeSandbox(
   deps: ReplicaDeps,
   host: ReplicaHost,
   replica: StartableReplica,
+  mayTake: boolean,
 ): Promise<{ sandbox: Sandbox; hostPort: number }> {
   const port = portOf(replica)
   const key = { nodeUid: host.uid, projectUid: replica.projectUid, containerPort: port }
-  const mayTake = replica.containers.sandbox === undefined
   const spare =
     (await deps.rows.spareOfReplica(replica.id)) ??
     (mayTake ? await deps.rows.takeSpare(key, replica.id) : null)

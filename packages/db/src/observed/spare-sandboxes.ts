@@ -1,5 +1,5 @@
 import { newId } from '@berth/contracts'
-import { and, asc, eq, isNull, sql } from 'drizzle-orm'
+import { and, asc, eq, inArray, isNull, sql } from 'drizzle-orm'
 import { withTransaction, type Executor } from '../connection.ts'
 import { requireLease, type LeaseRef } from '../leases.ts'
 import { hostPorts, nodes, replicas, spareSandboxes } from '../schema.ts'
@@ -135,6 +135,19 @@ export async function giveUpSpare(db: Executor, lease: LeaseRef, id: string): Pr
       .where(eq(hostPorts.spareId, id))
     await tx.delete(spareSandboxes).where(eq(spareSandboxes.id, id))
     return true
+  })
+}
+
+/** The spare of a replica is dead: its row goes, and the port stays the replica's, for a sandbox of its own. */
+export async function loseSpare(db: Executor, lease: LeaseRef, replicaId: string): Promise<void> {
+  await withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    const bound = tx
+      .select({ id: hostPorts.spareId })
+      .from(hostPorts)
+      .where(eq(hostPorts.replicaId, replicaId))
+    await tx.delete(spareSandboxes).where(inArray(spareSandboxes.id, bound))
+    await tx.update(hostPorts).set({ spareId: null }).where(eq(hostPorts.replicaId, replicaId))
   })
 }
 

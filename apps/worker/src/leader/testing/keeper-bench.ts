@@ -26,10 +26,10 @@ export type KeeperBench = {
   written: string[]
   /** Reasons of failures, and `null` for what became ready. */
   outcomes: (string | null)[]
-  replica(): ReplicaView | undefined
-  setNode(reachability: NodeView['reachability']): void
+  replica: () => ReplicaView | undefined
+  setNode: (reachability: NodeView['reachability']) => void
   /** Lets everything that is ready to run do so. */
-  settle(): Promise<void>
+  settle: () => Promise<void>
 }
 
 const freeFence: Fence = { check: () => undefined }
