@@ -1,5 +1,5 @@
 import type { NodeUid } from '@berth/contracts'
-import { and, eq, isNull, lt, sql } from 'drizzle-orm'
+import { and, eq, inArray, isNull, lt, ne, sql } from 'drizzle-orm'
 import type { Executor } from '../connection.ts'
 import { leaseHeld, type LeaseRef } from '../leases.ts'
 import {
@@ -32,11 +32,24 @@ export async function readBelongings(
   }
 }
 
+/** Ids of replicas and spare sandboxes that are on another node than this one. */
+export async function readOwnersElsewhere(db: Executor, node: NodeUid): Promise<ReadonlySet<string>> {
+  const owners = await db
+    .select({ id: replicas.id })
+    .from(replicas)
+    .where(ne(replicas.nodeUid, node))
+    .unionAll(
+      db.select({ id: spareSandboxes.id }).from(spareSandboxes).where(ne(spareSandboxes.nodeUid, node)),
+    )
+  return new Set(owners.map((owner) => owner.id))
+}
+
 const keptDeployments = 50
 
 /**
  * Deletes what is past its time: quarantined ports, idempotency keys after 24 h, leases of services that are gone,
- * and ended deployments beyond the newest 50 of each service, with their events. No effect when the lease is lost.
+ * and ended deployments beyond the newest 50 of each service, with their events. Replicas of services that are gone
+ * retire. No effect when the lease is lost.
  */
 export async function collectRows(db: Executor, lease: LeaseRef): Promise<void> {
   await db
@@ -46,6 +59,16 @@ export async function collectRows(db: Executor, lease: LeaseRef): Promise<void> 
         isNull(hostPorts.replicaId),
         isNull(hostPorts.spareId),
         lt(hostPorts.quarantinedUntil, sql`clock_timestamp()`),
+        leaseHeld(lease),
+      ),
+    )
+  await db
+    .update(replicas)
+    .set({ state: 'draining', drainingAt: sql`clock_timestamp()`, epoch: lease.epoch })
+    .where(
+      and(
+        inArray(replicas.state, ['starting', 'ready']),
+        sql`not exists (select 1 from ${services} s where s.uid = replicas.service_uid)`,
         leaseHeld(lease),
       ),
     )

@@ -9,6 +9,7 @@ import {
   nodeStatus,
   routers,
   serviceRoutes,
+  services,
 } from '../schema.ts'
 import { createTestDatabase, type TestDatabase } from '../testing/test-database.ts'
 import {
@@ -18,8 +19,15 @@ import {
   insertRevision,
   insertService,
 } from '../testing/builders.ts'
-import { collectRows, readBelongings } from './garbage.ts'
-import { deleteEmptyNodes, readNodeOnSameMachine, writeNodeFacts, writeReachability } from './nodes.ts'
+import { collectRows, readBelongings, readOwnersElsewhere } from './garbage.ts'
+import {
+  deleteDepartingNode,
+  readDepartingNodes,
+  readNodeOnSameMachine,
+  writeNodeFacts,
+  writeReachability,
+} from './nodes.ts'
+import { readReplica } from './replicas.ts'
 import { readRouters, writeLeaderAddress, writeRouters } from './routers.ts'
 import { writeServiceRoutes } from './service-routes.ts'
 
@@ -83,14 +91,18 @@ describe('what the leader notes about nodes', () => {
 
   test('deletes a node that was asked to go once it is empty', async () => {
     const { db } = database
+    const staying = await insertNode(db)
     const empty = await insertNode(db, { deletedAt: new Date() })
     const full = await insertNode(db, { deletedAt: new Date() })
     const revision = await insertRevision(db)
     await insertReplica(db, { revisionUid: revision.uid, nodeUid: full.uid })
-    await deleteEmptyNodes(db, lease)
+    expect(await readDepartingNodes(db)).toEqual([{ uid: empty.uid, name: empty.name }])
+    await deleteDepartingNode(db, stale(), empty.uid)
+    expect(await readDepartingNodes(db)).toHaveLength(1)
+    for (const { uid } of [staying, empty, full]) await deleteDepartingNode(db, lease, uid)
     const left = (await db.select().from(nodes)).map((node) => node.uid)
     expect(left).not.toContain(empty.uid)
-    expect(left).toContain(full.uid)
+    expect(left).toEqual(expect.arrayContaining([full.uid, staying.uid]))
   })
 })
 
@@ -167,5 +179,22 @@ describe('collecting rows', () => {
     const replica = await insertReplica(db, { revisionUid: revision.uid, nodeUid: node.uid })
     const { owners } = await readBelongings(db, node.uid)
     expect(owners.has(replica.id)).toBe(true)
+    const elsewhere = await insertNode(db)
+    expect((await readOwnersElsewhere(db, elsewhere.uid)).has(replica.id)).toBe(true)
+    expect((await readOwnersElsewhere(db, node.uid)).has(replica.id)).toBe(false)
+  })
+
+  test('retires replicas whose service is gone, and those alone', async () => {
+    const { db } = database
+    const { uid: nodeUid } = await insertNode(db)
+    const [orphaned, kept] = [await insertRevision(db), await insertRevision(db)]
+    const orphan = await insertReplica(db, { revisionUid: orphaned.uid, nodeUid })
+    const other = await insertReplica(db, { revisionUid: kept.uid, nodeUid })
+    await db.delete(services).where(eq(services.uid, orphaned.serviceUid))
+    await collectRows(db, stale())
+    expect((await readReplica(db, orphan.id))?.state).toBe('starting')
+    await collectRows(db, lease)
+    expect((await readReplica(db, orphan.id))?.state).toBe('draining')
+    expect((await readReplica(db, other.id))?.state).toBe('starting')
   })
 })

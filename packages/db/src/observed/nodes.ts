@@ -100,17 +100,18 @@ function same(a: string | null, b: string): boolean {
   return b !== '' && a === b
 }
 
-/** Deletes nodes that were asked to go and hold no replica any more; how many. */
-export async function deleteEmptyNodes(db: Executor, lease: LeaseRef): Promise<number> {
-  const gone = await db
-    .delete(nodes)
-    .where(
-      and(
-        isNotNull(nodes.deletedAt),
-        sql`not exists (select 1 from ${replicas} where ${replicas.nodeUid} = ${nodes.uid})`,
-        leaseHeld(lease),
-      ),
-    )
-    .returning({ uid: nodes.uid })
-  return gone.length
+/** Nodes that were asked to go and hold no replica any more. */
+export async function readDepartingNodes(db: Executor): Promise<{ uid: NodeUid; name: string }[]> {
+  const rows = await db.select({ uid: nodes.uid, name: nodes.name }).from(nodes).where(isDeparting)
+  return rows.map((row) => ({ ...row, uid: row.uid as NodeUid }))
 }
+
+/** With its ports, spares and networks. No effect when it is not asked to go, holds a replica, or the lease is lost. */
+export async function deleteDepartingNode(db: Executor, lease: LeaseRef, node: NodeUid): Promise<void> {
+  await db.delete(nodes).where(and(eq(nodes.uid, node), isDeparting, leaseHeld(lease)))
+}
+
+const isDeparting = and(
+  isNotNull(nodes.deletedAt),
+  sql`not exists (select 1 from ${replicas} r where r.node_uid = nodes.uid)`,
+)

@@ -1,7 +1,8 @@
+import type { NodeUid, ProjectUid } from '@berth/contracts'
 import { and, eq, sql } from 'drizzle-orm'
 import { withTransaction, type Executor } from '../connection.ts'
-import { requireLease, type LeaseRef } from '../leases.ts'
-import { projectNetworks } from '../schema.ts'
+import { leaseHeld, requireLease, type LeaseRef } from '../leases.ts'
+import { projectNetworks, replicas, spareSandboxes } from '../schema.ts'
 import { freeSubnet } from './subnets.ts'
 
 export type ProjectNetworkRow = typeof projectNetworks.$inferSelect
@@ -48,21 +49,44 @@ export async function ensureProjectNetwork(
   })
 }
 
-/** After the engine has removed it. */
-export async function forgetProjectNetwork(
+/** Networks of projects that have neither a replica nor a spare sandbox on the node. */
+export async function unusedNetworks(db: Executor): Promise<{ nodeUid: NodeUid; projectUid: ProjectUid }[]> {
+  const { nodeUid, projectUid } = projectNetworks
+  const rows = await db.select({ nodeUid, projectUid }).from(projectNetworks).where(isUnused)
+  return rows as { nodeUid: NodeUid; projectUid: ProjectUid }[]
+}
+
+/**
+ * Before the engine removes it: whoever needs one from now on makes it anew. Its name, or null when it is in use
+ * (again). No effect when the lease is lost.
+ */
+export async function forgetUnusedNetwork(
   db: Executor,
   lease: LeaseRef,
   nodeUid: string,
   projectUid: string,
-): Promise<void> {
-  await withTransaction(db, async (tx) => {
-    await requireLease(tx, lease)
-    await tx
-      .delete(projectNetworks)
-      .where(and(eq(projectNetworks.nodeUid, nodeUid), eq(projectNetworks.projectUid, projectUid)))
-  })
+): Promise<string | null> {
+  const rows = await db
+    .delete(projectNetworks)
+    .where(
+      and(
+        eq(projectNetworks.nodeUid, nodeUid),
+        eq(projectNetworks.projectUid, projectUid),
+        isUnused,
+        leaseHeld(lease),
+      ),
+    )
+    .returning({ name: projectNetworks.name })
+  return rows[0]?.name ?? null
 }
 
-export async function networksOnNode(db: Executor, nodeUid: string): Promise<ProjectNetworkRow[]> {
-  return db.select().from(projectNetworks).where(eq(projectNetworks.nodeUid, nodeUid))
-}
+/**
+ * A replica counts in every state: what a failed one has left may still be joined to the network. Spelt out, since
+ * drizzle leaves the table off where a statement is about one only.
+ */
+const isUnused = sql`not exists (
+    select 1 from ${replicas} r
+    where r.node_uid = project_networks.node_uid and r.project_uid = project_networks.project_uid)
+  and not exists (
+    select 1 from ${spareSandboxes} s
+    where s.node_uid = project_networks.node_uid and s.project_uid = project_networks.project_uid)`

@@ -1,6 +1,7 @@
 import { newId, type DeploymentId, type RevisionUid } from '@berth/contracts'
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
 import { eq } from 'drizzle-orm'
+import { withTransaction } from '../connection.ts'
 import { acquireLease, LeaseLostError, type LeaseRef } from '../leases.ts'
 import {
   deploymentEvents,
@@ -10,10 +11,12 @@ import {
   revisions,
   services,
   serviceStatus,
+  spareSandboxes,
 } from '../schema.ts'
 import { insertNode, insertReplica, insertRevision, insertService } from '../testing/builders.ts'
 import { createTestDatabase, type TestDatabase } from '../testing/test-database.ts'
 import { advanceDeployment, finishDeployment, reportTrouble } from './deployments.ts'
+import { lockReplicasOf } from './reservation.ts'
 import { adoptRevision, makeRevision, type NewRevision } from './revisions.ts'
 import {
   deleteServiceRows,
@@ -22,6 +25,7 @@ import {
   shiftTraffic,
   writeReadyCondition,
 } from './service-status.ts'
+import { reserveSpare, takeSpare } from './spare-sandboxes.ts'
 
 let database: TestDatabase
 let lease: LeaseRef
@@ -169,6 +173,49 @@ describe('a revision', () => {
   })
 })
 
+test('a deletion takes the spare sandbox of a failed replica with it', async () => {
+  const { db } = database
+  const { uid: nodeUid } = await insertNode(db)
+  const { uid: revisionUid } = await insertRevision(db, { serviceUid: service.uid })
+  const replica = await insertReplica(db, { revisionUid, nodeUid })
+  const key = { nodeUid, projectUid: replica.projectUid, containerPort: 8080 }
+  const spare = await reserveSpare(db, lease, key)
+  await takeSpare(db, lease, key, replica.id, { joinUnready: true })
+  await db.update(replicas).set({ state: 'failed' }).where(eq(replicas.id, replica.id))
+  await db.update(services).set({ deletedAt: new Date() }).where(eq(services.uid, service.uid))
+  expect(await deleteServiceRows(db, lease, service.uid)).toBe(true)
+  const spares = await db
+    .select()
+    .from(spareSandboxes)
+    .where(eq(spareSandboxes.id, spare?.id ?? ''))
+  expect(spares).toEqual([])
+})
+
+test('a deletion waits for a reservation that is under way, and sees its replica', async () => {
+  const { db } = database
+  const { uid: nodeUid } = await insertNode(db)
+  const { uid: revisionUid } = await insertRevision(db, { serviceUid: service.uid })
+  const locked = Promise.withResolvers<void>()
+  const goOn = Promise.withResolvers<void>()
+  const reserving = withTransaction(db, async (tx) => {
+    await lockReplicasOf(tx, service.uid)
+    locked.resolve()
+    await goOn.promise
+    await insertReplica(tx, { revisionUid, nodeUid })
+  })
+  await locked.promise
+  await db.update(services).set({ deletedAt: new Date() }).where(eq(services.uid, service.uid))
+  const deleting = deleteServiceRows(db, lease, service.uid)
+  const first = await Promise.race([
+    deleting,
+    new Promise((resolve) => void setTimeout(resolve, 200, 'waits')),
+  ])
+  expect(first).toBe('waits')
+  goOn.resolve()
+  await reserving
+  expect(await deleting, 'a replica is left').toBe(false)
+})
+
 test('a deletion waits for replicas that have not failed, and rests the ports of the others', async () => {
   const { db } = database
   const { uid: nodeUid } = await insertNode(db)
@@ -181,7 +228,8 @@ test('a deletion waits for replicas that have not failed, and rests the ports of
   await db.delete(replicas).where(eq(replicas.id, live.id))
   expect(await deleteServiceRows(db, lease, service.uid)).toBe(true)
   expect(await db.select().from(services).where(eq(services.uid, service.uid))).toEqual([])
-  const [port] = await db.select().from(hostPorts).where(eq(hostPorts.port, failed.hostPort))
+  const ports = await db.select().from(hostPorts).where(eq(hostPorts.nodeUid, nodeUid))
+  const port = ports.find((row) => row.port === failed.hostPort)
   expect(port).toMatchObject({ replicaId: null, quarantinedUntil: expect.any(Date) })
 })
 

@@ -156,8 +156,7 @@ export async function forgetContainer(
 export async function removeReplica(db: Executor, lease: LeaseRef, id: string): Promise<boolean> {
   return withTransaction(db, async (tx) => {
     await requireLease(tx, lease)
-    await forgetSpareOf(tx, id)
-    await quarantinePortsOf(tx, id)
+    await releaseSandboxOf(tx, id)
     const rows = await tx
       .delete(replicas)
       .where(eq(replicas.id, id))
@@ -168,10 +167,14 @@ export async function removeReplica(db: Executor, lease: LeaseRef, id: string): 
   })
 }
 
-/** The spare that became its sandbox keeps a row until here, so that garbage collection knows the container. */
-async function forgetSpareOf(tx: Transaction, replicaId: string): Promise<void> {
+/**
+ * A replica's port begins its rest. The spare that became its sandbox keeps a row until here, so that garbage
+ * collection knows the container.
+ */
+export async function releaseSandboxOf(tx: Transaction, replicaId: string): Promise<void> {
   const bound = tx.select({ id: hostPorts.spareId }).from(hostPorts).where(eq(hostPorts.replicaId, replicaId))
   await tx.delete(spareSandboxes).where(inArray(spareSandboxes.id, bound))
+  await quarantinePortsOf(tx, replicaId)
 }
 
 export type ReplicaWithContainers = ReplicaRow & { containers: ContainerIds }

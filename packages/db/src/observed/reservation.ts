@@ -126,9 +126,16 @@ type Bound =
   | { refused: Extract<ReservationResult, { kind: 'refused' }> }
   | { refused: undefined; projectUid: string }
 
-/** An advisory lock rather than the service's row: the API must not wait for a placement. */
-async function lockService(tx: Transaction, serviceUid: string, maxReplicas: number): Promise<Bound> {
+/**
+ * Nobody else adds replicas to the service, or deletes it, until the transaction ends. An advisory lock rather than
+ * the service's row: the API must not wait for a placement.
+ */
+export async function lockReplicasOf(tx: Transaction, serviceUid: string): Promise<void> {
   await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`replicas:${serviceUid}`}, 0))`)
+}
+
+async function lockService(tx: Transaction, serviceUid: string, maxReplicas: number): Promise<Bound> {
+  await lockReplicasOf(tx, serviceUid)
   const found = await tx
     .select({ projectUid: services.projectUid })
     .from(services)

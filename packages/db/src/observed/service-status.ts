@@ -13,7 +13,8 @@ import {
   type Condition,
 } from '../schema.ts'
 import { stepDeployment } from './deployments.ts'
-import { quarantinePortsOf } from './host-ports.ts'
+import { releaseSandboxOf } from './replicas.ts'
+import { lockReplicasOf } from './reservation.ts'
 
 /** What the service shows of itself. Nobody waits for it, so nobody is notified. Throws `LeaseLostError`. */
 export async function writeReadyCondition(
@@ -114,6 +115,7 @@ export async function deleteServiceRows(
 ): Promise<boolean> {
   return withTransaction(db, async (tx) => {
     await requireLease(tx, lease)
+    await lockReplicasOf(tx, serviceUid)
     const [service] = await tx
       .select({ uid: services.uid })
       .from(services)
@@ -130,7 +132,7 @@ export async function deleteServiceRows(
       .delete(replicas)
       .where(eq(replicas.serviceUid, serviceUid))
       .returning({ id: replicas.id })
-    for (const { id } of gone) await quarantinePortsOf(tx, id)
+    for (const { id } of gone) await releaseSandboxOf(tx, id)
     await tx.delete(services).where(eq(services.uid, serviceUid))
     await tx.delete(leases).where(eq(leases.name, lease.name))
     await notifyServiceChanged(tx, serviceUid)
