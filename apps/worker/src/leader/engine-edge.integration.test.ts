@@ -8,6 +8,7 @@ import { heldFence, startFakeEngine, type FakeEngine } from '@berth/engine/testi
 import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openControlServer } from './control-server.ts'
+import { createDepartingNodes, type DepartingNodesOptions } from './departing-nodes.ts'
 import { collectGarbage, minGarbageAgeMs } from './garbage.ts'
 import { NodeRefusedError, registerNode } from './node-registration.ts'
 import { aNode } from './testing/picture.ts'
@@ -99,10 +100,78 @@ describe('a round of garbage collection', () => {
     expect(left.map((container) => container.labels[berthLabels.replica])).toEqual(['rep-known'])
   })
 
+  test('goes on after a container that cannot be removed', async () => {
+    const [stuck] = [await makeSandbox('rep-stuck'), await makeSandbox('rep-gone')]
+    engine.fail(`DELETE /containers/${stuck}`, { status: 500, message: 'device or resource busy' })
+    await round([], 2 * minGarbageAgeMs)
+    const left = await runtime.list({ installation })
+    expect(left.map(({ id }) => id)).toEqual([stuck])
+    engine.release()
+    await round([], 2 * minGarbageAgeMs)
+    expect(await runtime.list({ installation })).toEqual([])
+  })
+
   test('leaves everything that is young', async () => {
     await makeSandbox('rep-new')
     await round([], 0)
     expect(await runtime.list({ installation })).toHaveLength(1)
+  })
+})
+
+describe('a node that leaves', () => {
+  const uid = aNode().uid
+  let forgotten: string[]
+  let clock: number
+  beforeEach(() => {
+    forgotten = []
+    clock = 0
+  })
+
+  function leaving(change: Partial<DepartingNodesOptions> = {}) {
+    return createDepartingNodes({
+      installation,
+      departing: async () => (forgotten.length === 0 ? [{ uid, name: 'n1' }] : []),
+      runtimeOf: () => runtime,
+      ownersElsewhere: async () => new Set<string>(),
+      forget: async (node) => void forgotten.push(node),
+      fence: heldFence,
+      log,
+      now: () => clock,
+      ...change,
+    })
+  }
+
+  test('takes containers and networks of the installation with it, and nothing else', async () => {
+    await makeSandbox('rep-left')
+    await runtime.ensureNetwork({ name: 'other', subnet: '198.18.10.0/26', labels: {} }, heldFence)
+    await leaving().tick()
+    expect(engine.containers()).toEqual([])
+    expect([...engine.state.networks.keys()]).toEqual(['other'])
+    expect(forgotten).toEqual([uid])
+  })
+
+  test('goes at once when its engine does not answer', async () => {
+    await leaving({ runtimeOf: () => undefined }).tick()
+    expect(forgotten).toEqual([uid])
+  })
+
+  test('leaves alone what belongs to another node at the same engine', async () => {
+    await makeSandbox('rep-left')
+    await makeSandbox('rep-elsewhere')
+    await leaving({ ownersElsewhere: async () => new Set(['rep-elsewhere']) }).tick()
+    expect(engine.containers().map(({ body }) => body.Labels[berthLabels.replica])).toEqual(['rep-elsewhere'])
+    expect(engine.state.networks.size).toBe(1)
+    expect(forgotten).toEqual([uid])
+  })
+
+  test('is cleaned up again and again, but not for ever', async () => {
+    const stuck = await makeSandbox('rep-stuck')
+    engine.fail(`DELETE /containers/${stuck}`, { status: 500, message: 'device or resource busy' })
+    const nodes = leaving()
+    for (clock = 0; clock < 60_000; clock += 20_000) await nodes.tick()
+    expect(forgotten).toEqual([])
+    await nodes.tick()
+    expect(forgotten).toEqual([uid])
   })
 })
 

@@ -1,5 +1,6 @@
 import type { ContainerRuntime, ContainerSummary, Fence, NetworkState } from '@berth/engine'
 import type { Logger } from 'pino'
+import { isLeaseLost } from '../replicas/index.ts'
 import type { NodeView } from './world-model.ts'
 
 /** Younger containers may belong to a start whose row this leader has not read yet. */
@@ -53,27 +54,53 @@ async function collectNode(options: GarbageOptions, node: NodeView): Promise<voi
   ])
   const belongings = await options.belongings(node)
   const now = (options.now ?? Date.now)()
-  for (const container of garbageContainers(containers, belongings, now)) {
-    await runtime.remove(container.id, fence)
-    log.info({ node: node.name, container: container.name }, 'container without an owner removed')
-  }
-  for (const network of garbageNetworks(networks, containers, belongings)) {
-    await runtime.removeNetwork(network.name, fence)
-    log.info({ node: node.name, network: network.name }, 'network without an owner removed')
-  }
+  const found = garbageContainers(containers, belongings, now)
+  const unused = garbageNetworks(networks, containers, belongings)
+  await removeEach(found, 'container', ({ id }) => runtime.remove(id, fence), { node: node.name, log })
+  await removeEach(unused, 'network', ({ name }) => runtime.removeNetwork(name, fence), {
+    node: node.name,
+    log,
+  })
 }
 
-/** Apps come before sandboxes: a sandbox with an app in it would leave that without a network. */
+/** One after the other. What cannot be removed keeps no other from it: the next round tries again. How many are left. */
+export async function removeEach<Thing extends { name: string }>(
+  things: readonly Thing[],
+  what: 'container' | 'network',
+  remove: (thing: Thing) => Promise<void>,
+  { node, log }: { node: string; log: Logger },
+): Promise<number> {
+  let left = 0
+  for (const thing of things) {
+    try {
+      await remove(thing)
+      log.info({ node, [what]: thing.name }, `${what} without an owner removed`)
+    } catch (error) {
+      if (isLeaseLost(error)) throw error
+      left += 1
+      log.warn({ err: error, node, [what]: thing.name }, `${what} without an owner could not be removed`)
+    }
+  }
+  return left
+}
+
+/** Those that are old enough and belong to nobody, in the order in which they may go. */
 export function garbageContainers(
   containers: readonly ContainerSummary[],
   belongings: Belongings,
   now: number,
 ): ContainerSummary[] {
+  return appsFirst(
+    containers
+      .filter((container) => now - container.createdAt >= minGarbageAgeMs)
+      .filter((container) => !belongings.owners.has(container.labels['berth.replica'] ?? '')),
+  )
+}
+
+/** Apps come before sandboxes: a sandbox with an app in it would leave that without a network. */
+export function appsFirst(containers: readonly ContainerSummary[]): ContainerSummary[] {
   const isSandbox = (container: ContainerSummary) => (container.labels['berth.role'] === 'sandbox' ? 1 : 0)
-  return containers
-    .filter((container) => now - container.createdAt >= minGarbageAgeMs)
-    .filter((container) => !belongings.owners.has(container.labels['berth.replica'] ?? ''))
-    .sort((a, b) => isSandbox(a) - isSandbox(b))
+  return containers.toSorted((a, b) => isSandbox(a) - isSandbox(b))
 }
 
 /** A network goes when no row names it and no container of the installation is left on the node that could use it. */

@@ -1,15 +1,18 @@
 import type { Environment, NodeUid, ProjectUid, ReplicaId, RevisionUid, ServiceUid } from '@berth/contracts'
 import {
   collectRows,
-  deleteEmptyNodes,
+  deleteDepartingNode,
   freeSpares,
   listenForServiceChanges,
   readBelongings,
+  readDepartingNodes,
   readNodeImages,
+  readOwnersElsewhere,
   readRevisionEnvironment,
   readRouters,
   readWorld,
   reserveReplica,
+  unusedNetworks,
   writeLeaderAddress,
   writeRouters,
   writeServiceRoutes,
@@ -21,10 +24,17 @@ import {
 import type { RegistryAccess } from '@berth/engine'
 import type { Logger } from 'pino'
 import { startSweep } from '../reconcile/sweep.ts'
-import { createImageSupply, createStartGate, replicaRows, type ReplicaDeps } from '../replicas/index.ts'
+import {
+  createImageSupply,
+  createStartGate,
+  replicaRows,
+  type ReplicaDeps,
+  type ReplicaHost,
+} from '../replicas/index.ts'
 import { createAutoscaler } from './autoscaler.ts'
 import type { AppLocation } from './control-server.ts'
 import { openEngines } from './engines.ts'
+import { createDepartingNodes } from './departing-nodes.ts'
 import { createEventFollowers } from './event-followers.ts'
 import { createFailedReplicas } from './failed-replicas.ts'
 import { collectGarbage } from './garbage.ts'
@@ -39,6 +49,7 @@ import { createRowWriter } from './row-writer.ts'
 import { createSparePool, type SpareKind } from './spare-pool.ts'
 import { createStartFailures } from './start-failures.ts'
 import { createStepDown } from './step-down.ts'
+import { collectUnusedNetworks } from './unused-networks.ts'
 import { createPicture, type Picture } from './world.ts'
 
 export type LeadOptions = {
@@ -139,12 +150,14 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     return JSON.parse(options.keyring.openText(sealed, `revision:${revision}:env`)) as Environment
   }
 
+  function hostOf(uid: NodeUid): ReplicaHost | null {
+    const node = picture.nodes.get(uid)
+    return node?.reachability === 'ready' ? engines.host(node) : null
+  }
+
   const spares = createSparePool({
     deps,
-    hostOf(uid) {
-      const node = picture.nodes.get(uid)
-      return node?.reachability === 'ready' ? engines.host(node) : null
-    },
+    hostOf,
     freeSpares: () => freeSpares(db),
     isUseful: (kind) => isSpareUseful(picture, kind),
     isStarting: (uid) =>
@@ -306,6 +319,16 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     held: () => nodeCare.held(),
     now,
   })
+  const departing = createDepartingNodes({
+    installation,
+    departing: () => readDepartingNodes(db),
+    runtimeOf: (uid) => (picture.nodes.get(uid)?.reachability === 'ready' ? engines.runtime(uid) : undefined),
+    ownersElsewhere: (uid) => readOwnersElsewhere(db, uid),
+    forget: (uid) => deleteDepartingNode(db, term.lease, uid),
+    fence: term.fence,
+    log,
+    now,
+  })
   for (const round of [
     { ms: refreshEveryMs, what: 'refresh', work: refreshAll },
     { ms: scaleEveryMs, what: 'scale', work: () => autoscaler.tick() },
@@ -335,7 +358,8 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   }
 
   async function tidy(): Promise<void> {
-    await deleteEmptyNodes(db, term.lease)
+    await collectUnusedNetworks({ deps, unused: () => unusedNetworks(db), hostOf, log })
+    await departing.tick()
   }
 
   async function collect(): Promise<void> {

@@ -1,5 +1,6 @@
 import {
   ensureProjectNetwork,
+  forgetUnusedNetwork,
   giveUpSpare,
   loseSpare,
   markSpareReady,
@@ -23,6 +24,8 @@ export type ReplicaRows = {
     projectUid: string,
     avoid: readonly string[],
   ): Promise<{ name: string; subnet: string }>
+  /** The name of the network that no row is for any more; null when a replica or a spare needs it. */
+  forgetUnusedNetwork(nodeUid: string, projectUid: string): Promise<string | null>
   recordContainers(replicaId: string, containers: ReplicaContainers): Promise<void>
   reserveSpare(key: SpareKey): Promise<SpareRow | null>
   markSpareReady(id: string, containerId: string): Promise<void>
@@ -50,6 +53,7 @@ export function replicaRows(
         cidr: options.networkCidr,
         avoid,
       }),
+    forgetUnusedNetwork: (nodeUid, projectUid) => forgetUnusedNetwork(db, lease, nodeUid, projectUid),
     async recordContainers(replicaId, containers) {
       await recordContainers(db, lease, replicaId, containers)
     },
