@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { connectEngine } from './connect-engine.ts'
@@ -104,6 +106,32 @@ describe('an engine', () => {
       code: 'EngineUnreachable',
       outcome: 'refused',
     })
+  })
+
+  test('that takes the connection and says nothing is unreachable long before its deadline', async () => {
+    // TLS begins with a word of the engine's, which never comes.
+    const silent = createServer().listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const { port } = silent.address() as AddressInfo
+    const tls = { ca: '', cert: '', key: '' }
+    const its = connectEngine(
+      { kind: 'tcp', host: '127.0.0.1', port, tls },
+      { limits: { connectMs: 100, pingMs: 10_000 } },
+    )
+    const failure = await failureOf(its.ping())
+    expect(failure).toMatchObject({ code: 'EngineUnreachable', outcome: 'refused' })
+    expect(String(failure)).toContain('ETIMEDOUT')
+    its.close()
+    silent.close()
+  })
+
+  test('is given all the time of a call once it is connected', async () => {
+    const its = connectEngine(engine.endpoint, { limits: { connectMs: 50 } })
+    engine.delay('GET /_ping', { ms: 200 })
+    expect(await its.ping()).toMatchObject({ apiVersion: '1.41' })
+    engine.delay('GET /info', { ms: 200 })
+    expect(await its.info()).toMatchObject({ os: 'linux' })
+    its.close()
   })
 
   test('that hangs answers a ping with a timeout', async () => {

@@ -3,6 +3,7 @@ import { Agent as HttpsAgent } from 'node:https'
 import { addAbortSignal, type Readable } from 'node:stream'
 import Docker from 'dockerode'
 import type { EngineEndpoint, EngineVersion, Fence } from './container-runtime.ts'
+import { limitConnecting } from './connect-limit.ts'
 import { type Deadline, startDeadline } from './deadline.ts'
 import { describeEndpoint } from './endpoint.ts'
 import { EngineError } from './engine-error.ts'
@@ -56,6 +57,7 @@ export class EngineConnection {
     this.limits = { ...engineLimits, ...limits }
     const tls = endpoint.kind === 'tcp' ? endpoint.tls : undefined
     this.#agent = tls ? new HttpsAgent({ keepAlive: true, ...tls }) : new HttpAgent({ keepAlive: true })
+    limitConnecting(this.#agent, this.limits.connectMs)
     const options = { ...dialOptions(endpoint), agent: this.#agent }
     this.#modem = new Docker(options).modem as unknown as Modem
   }
@@ -90,7 +92,10 @@ export class EngineConnection {
     }
   }
 
-  /** The one choke point for what changes an engine: the fence is checked, and the request goes out. */
+  /**
+   * The one choke point for what changes an engine: the fence is checked, and the request goes out, at the latest
+   * `connectMs` afterwards.
+   */
   async mutate(fence: Fence, request: EngineRequest): Promise<EngineAnswer> {
     const prefix = await this.#prefix()
     fence.check()

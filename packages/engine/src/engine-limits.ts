@@ -1,5 +1,7 @@
 /** Deadlines of the calls, in milliseconds (design section 7). */
 export type EngineLimits = {
+  /** Until a connection is there, with TLS; see `limitConnecting`. */
+  connectMs: number
   pingMs: number
   /** Questions: list, inspect, info. */
   readMs: number
@@ -15,6 +17,7 @@ export type EngineLimits = {
 }
 
 export const engineLimits: EngineLimits = {
+  connectMs: 900,
   pingMs: 2_000,
   readMs: 5_000,
   createMs: 30_000,
