@@ -1,5 +1,11 @@
 import type { NodeUid } from '@berth/contracts'
-import { connectEngine, localImageName, type ContainerRuntime, type RegistryAccess } from '@berth/engine'
+import {
+  connectEngine,
+  isEngineError,
+  localImageName,
+  type ContainerRuntime,
+  type RegistryAccess,
+} from '@berth/engine'
 import { heldFence, startFakeEngine, type FakeEngine } from '@berth/engine/testing'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createImageSupply } from './image-supply.ts'
@@ -74,26 +80,54 @@ test('an image that nobody has is missing, whoever asks', async () => {
   })
 })
 
+/** What the fake engine saves is empty: the real one keeps image and name. */
+function namingWhatIsLoaded(): ReplicaHost {
+  const { runtime } = host
+  return {
+    ...host,
+    runtime: {
+      ...runtime,
+      async loadImage(tar, fence, signal) {
+        await runtime.loadImage(tar, fence, signal).catch((error: unknown) => {
+          if (isEngineError(error, 'RegistryUnreachable')) throw error
+        })
+        engine.addImage(localName())
+        return [localName()]
+      },
+    },
+  }
+}
+
 test('with the registry away, a node that has the image gives it to the one that needs it', async () => {
   engine.fail('POST /images/create', unreachable)
   neighbour.addImage(localName())
   const wanted = image()
   await registry.stop()
-  const loaded: string[] = []
-  const watched: ContainerRuntime = {
-    ...host.runtime,
-    async loadImage(tar, fence, signal) {
-      loaded.push('loaded')
-      await host.runtime.loadImage(tar, fence, signal).catch(() => [])
-      // What the fake engine saves has no name: the real one keeps it.
-      engine.addImage(localName())
-      return [localName()]
-    },
-  }
-  const id = await supply().ensure({ ...host, runtime: watched }, wanted, () => {}, heldFence)
-  expect(loaded).toEqual(['loaded'])
+  const id = await supply().ensure(namingWhatIsLoaded(), wanted, () => {}, heldFence)
   expect(id).toBe((await host.runtime.inspectImage(localName()))?.id)
+  expect(neighbour.calls).toContain(`GET /images/${localName()}/get`)
 })
+
+test.each(['GET /images/*/json', 'GET /images/*/get'])(
+  'a neighbour that fails at "%s" does not keep the image from coming from the next one',
+  async (route) => {
+    const broken = await startFakeEngine()
+    broken.addImage(localName())
+    broken.fail(route.replace('*', localName()), { status: 500, message: 'broken' })
+    runtimes.splice(1, 0, connectEngine(broken.endpoint))
+    neighbour.addImage(localName())
+    engine.fail('POST /images/create', unreachable)
+    const wanted = image()
+    await registry.stop()
+    try {
+      const id = await supply().ensure(namingWhatIsLoaded(), wanted, () => {}, heldFence)
+      expect(id).toBe((await host.runtime.inspectImage(localName()))?.id)
+      expect(broken.calls.some((call) => call.startsWith('GET /images/'))).toBe(true)
+    } finally {
+      await broken.stop()
+    }
+  },
+)
 
 test('with nobody who has it, the failure is that of the node', async () => {
   engine.fail('POST /images/create', unreachable)

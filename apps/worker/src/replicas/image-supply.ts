@@ -32,7 +32,7 @@ export type ImageSupply = {
 export type ImageSupplyOptions = {
   /** Whom the worker may ask, with the logins of a project. */
   accessOf(projectUid: string): RegistryAccess
-  /** Engines of other nodes that may have the image already. */
+  /** Engines of other nodes that answer and may have the image already. */
   otherRuntimes(host: ReplicaHost): readonly ContainerRuntime[]
 }
 
@@ -94,10 +94,15 @@ export function createImageSupply(options: ImageSupplyOptions): ImageSupply {
 
   async function copyFromNeighbour(host: ReplicaHost, name: string, architecture: string, fence: Fence) {
     for (const neighbour of options.otherRuntimes(host)) {
-      const found = await neighbour.inspectImage(name).catch(() => null)
-      if (found?.architecture !== architecture) continue
-      await host.runtime.loadImage(await neighbour.saveImage(name), fence)
-      return true
+      try {
+        const found = await neighbour.inspectImage(name)
+        if (found?.architecture !== architecture) continue
+        await host.runtime.loadImage(await neighbour.saveImage(name), fence)
+        return true
+      } catch (error) {
+        // The next one may do better; when none does, the failure of the node's own pull is told.
+        if (!isEngineError(error)) throw error
+      }
     }
     return false
   }
