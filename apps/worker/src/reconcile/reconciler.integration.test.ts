@@ -14,6 +14,7 @@ import {
   type TestDatabase,
 } from '@berth/db/testing'
 import { startFakeRegistry, type FakeRegistry } from '@berth/engine/testing'
+import { setTimeout as delay } from 'node:timers/promises'
 import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest'
 import { startReconciler, type Reconciler } from './reconciler.ts'
@@ -44,7 +45,7 @@ afterEach(async () => {
   await database.drop()
 })
 
-function start(): Reconciler {
+function start(logger = log): Reconciler {
   return startReconciler({
     db: database.db,
     databaseUrl: database.url,
@@ -57,7 +58,7 @@ function start(): Reconciler {
       allowedHosts: [],
       credentials: () => undefined,
     }),
-    log,
+    log: logger,
   })
 }
 
@@ -136,19 +137,18 @@ async function read() {
   }
 }
 
+const patient = { timeout: 40_000, interval: 25 }
+
 async function ended(id: DeploymentId) {
-  return vi.waitFor(
-    async () => {
-      const deployment = (await read()).deployments.find((row) => row.id === id)
-      if (!deployment?.finishedAt) throw new Error(`still ${deployment?.phase} (${deployment?.reason})`)
-      return deployment
-    },
-    { timeout: 40_000, interval: 25 },
-  )
+  return vi.waitFor(async () => {
+    const deployment = (await read()).deployments.find((row) => row.id === id)
+    if (!deployment?.finishedAt) throw new Error(`still ${deployment?.phase} (${deployment?.reason})`)
+    return deployment
+  }, patient)
 }
 
 async function eventually(check: (state: Awaited<ReturnType<typeof read>>) => void): Promise<void> {
-  await vi.waitFor(async () => check(await read()), { timeout: 40_000, interval: 25 })
+  await vi.waitFor(async () => check(await read()), patient)
 }
 
 describe('a deployment', () => {
@@ -375,6 +375,21 @@ describe('what was forgotten', () => {
     })
     await vi.waitFor(() => expect([...found]).toEqual([uid]), { timeout: 20_000 })
     await sweep.close()
+  })
+
+  test('rests after a pass that failed: the sweep does not wake it, a change does', async () => {
+    const failures: string[] = []
+    await reconciler.close()
+    reconciler = start(pino({ level: 'error' }, { write: (line) => void failures.push(line) }))
+    const service = await createService({ env: Buffer.from('sealed by somebody else') })
+    await deploy(service.uid, 1)
+    // After the second failure it rests for two seconds.
+    await vi.waitFor(() => expect(failures).toHaveLength(2), patient)
+    reconciler.nudge(service.uid, 'swept')
+    await delay(200)
+    expect(failures).toHaveLength(2)
+    reconciler.nudge(service.uid, 'updated')
+    await vi.waitFor(() => expect(failures).toHaveLength(3), patient)
   })
 
   test('is not lost when a pass is cut off by another worker', async () => {

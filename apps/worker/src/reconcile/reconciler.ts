@@ -8,6 +8,7 @@ import {
   type Keyring,
 } from '@berth/db'
 import type { RegistryAccess } from '@berth/engine'
+import { restartBackoffMs } from '@berth/scheduler'
 import type { Logger } from 'pino'
 import { startReconcileConsumer } from '../queue/reconcile-queue.ts'
 import type { ServiceMemory } from './action.ts'
@@ -39,6 +40,8 @@ type Entry = {
   again: boolean
   pass: Promise<void> | null
   timer: NodeJS.Timeout | null
+  /** Passes in a row that failed with something that a later one may meet again. */
+  failures: number
 }
 
 const passesAtOnce = 8
@@ -58,8 +61,10 @@ export function startReconciler(deps: ReconcilerDeps): Reconciler {
 
   function nudge(service: ServiceUid, reason: ReconcileReason): Promise<void> {
     if (closed) return Promise.resolve()
-    const entry = entries.get(service) ?? { memory: {}, again: false, pass: null, timer: null }
+    const entry = entries.get(service) ?? { memory: {}, again: false, pass: null, timer: null, failures: 0 }
     entries.set(service, entry)
+    // The sweep finds whatever is behind, every two seconds: it must not cut the back-off short.
+    if (reason === 'swept' && entry.failures > 0 && entry.timer) return Promise.resolve()
     if (entry.timer) clearTimeout(entry.timer)
     entry.timer = null
     if (entry.pass) {
@@ -78,7 +83,7 @@ export function startReconciler(deps: ReconcilerDeps): Reconciler {
       do {
         entry.again = false
         lookAgainMs = await passOnce(service, entry)
-      } while (entry.again && !closed)
+      } while (entry.again && entry.failures === 0 && !closed)
     } finally {
       giveTurn()
       entry.pass = null
@@ -88,7 +93,10 @@ export function startReconciler(deps: ReconcilerDeps): Reconciler {
       if (Object.keys(entry.memory).length === 0) entries.delete(service)
       return
     }
-    entry.timer = setTimeout(() => void nudge(service, 'swept'), lookAgainMs)
+    entry.timer = setTimeout(() => {
+      entry.timer = null
+      void nudge(service, 'swept')
+    }, lookAgainMs)
   }
 
   async function takeTurn(): Promise<void> {
@@ -113,10 +121,13 @@ export function startReconciler(deps: ReconcilerDeps): Reconciler {
       }
       const { lookAgainMs } = await runPass(context, service, entry.memory)
       failing = false
+      entry.failures = 0
       return lookAgainMs
     } catch (error) {
       report(service, error)
-      return retryMs
+      if (error instanceof LeaseLostError || error instanceof StoreUnavailableError) return retryMs
+      entry.failures += 1
+      return restartBackoffMs(entry.failures, 0)
     }
   }
 
