@@ -100,6 +100,8 @@ export type ContainerSummary = {
   createdAt: number
   labels: Labels
   image: string
+  /** Its own address on its network; null while it has none, and for an app, which has its sandbox's. */
+  address: string | null
 }
 
 export type ImageState = {

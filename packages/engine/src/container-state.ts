@@ -36,7 +36,13 @@ export function containerSummary(entry: z.infer<typeof containerListAnswer>[numb
     createdAt: entry.Created * 1000,
     labels: entry.Labels ?? {},
     image: entry.ImageID,
+    address: networkAddress(entry.NetworkSettings?.Networks),
   }
+}
+
+/** A container of ours is in one network, or in that of its sandbox. */
+export function networkAddress(networks: ContainerAnswer['NetworkSettings']['Networks']): string | null {
+  return Object.values(networks ?? {}).find(({ IPAddress }) => IPAddress)?.IPAddress ?? null
 }
 
 /**

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { AppSpec, ContainerState, ContainerSummary, Fence, SandboxSpec } from './container-runtime.ts'
 import { appBody, type CreateBody, sandboxBody } from './container-spec.ts'
-import { containerState, containerSummary, differences } from './container-state.ts'
+import { containerState, containerSummary, differences, networkAddress } from './container-state.ts'
 import {
   type ContainerAnswer,
   containerAnswer,
@@ -187,8 +187,7 @@ export async function inspect(engine: EngineConnection, nameOrId: string): Promi
 
 export async function networkAddressOf(engine: EngineConnection, id: string): Promise<string | null> {
   const answer = await inspectAnswer(engine, id)
-  const addresses = Object.values(answer?.NetworkSettings.Networks ?? {}).map((network) => network.IPAddress)
-  return addresses.find((address) => address) ?? null
+  return networkAddress(answer?.NetworkSettings.Networks)
 }
 
 export async function list(engine: EngineConnection, installation: string): Promise<ContainerSummary[]> {

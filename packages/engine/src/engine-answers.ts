@@ -8,6 +8,7 @@ import { EngineError } from './engine-error.ts'
 
 const labels = z.record(z.string(), z.string()).nullish()
 const strings = z.array(z.string()).nullish()
+const networks = z.record(z.string(), z.object({ IPAddress: z.string().nullish() })).nullish()
 const ports = z.record(z.string(), z.unknown()).nullish()
 
 export const infoAnswer = z.object({
@@ -58,9 +59,7 @@ export const containerAnswer = z.object({
     CapAdd: strings,
     PidsLimit: z.number().nullish(),
   }),
-  NetworkSettings: z.object({
-    Networks: z.record(z.string(), z.object({ IPAddress: z.string().nullish() })).nullish(),
-  }),
+  NetworkSettings: z.object({ Networks: networks }),
 })
 export type ContainerAnswer = z.infer<typeof containerAnswer>
 
@@ -72,6 +71,7 @@ export const containerListAnswer = z.array(
     Created: z.number(),
     State: z.string(),
     Labels: labels,
+    NetworkSettings: z.object({ Networks: networks }).nullish(),
   }),
 )
 

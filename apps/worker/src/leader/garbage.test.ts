@@ -12,6 +12,7 @@ function aContainer(replica: string, change: Partial<ContainerSummary> = {}): Co
     state: 'running',
     createdAt: 0,
     image: 'image',
+    address: null,
     labels: { 'berth.replica': replica, 'berth.role': 'app', 'berth.project': 'default' },
     ...change,
   }

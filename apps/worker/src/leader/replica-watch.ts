@@ -3,7 +3,13 @@ import { markReplicaDraining, markReplicaRestarting, setReplicaRung } from '@ber
 import type { ContainerRuntime, ContainerSummary } from '@berth/engine'
 import { restartBackoffMs } from '@berth/scheduler'
 import type { Logger } from 'pino'
-import { appName, inspectReplica, type ReplicaHost, type ReplicaSight } from '../replicas/index.ts'
+import {
+  appName,
+  inspectReplica,
+  rememberAddresses,
+  type ReplicaHost,
+  type ReplicaSight,
+} from '../replicas/index.ts'
 import type { Engines } from './engines.ts'
 import { pause } from './pause.ts'
 import type { RoutePublisher } from './ports.ts'
@@ -63,6 +69,7 @@ export function createReplicaWatch(options: ReplicaWatchOptions): ReplicaWatch {
       log.debug({ err: error, node: node.name }, 'node could not be listed')
       return false
     }
+    rememberAddresses(host.runtime, containers)
     options.onListed(uid, containers, askedAt)
     const byName = new Map(containers.map((container) => [container.name, container]))
     const ids = new Map(containers.map((container) => [container.id, container]))

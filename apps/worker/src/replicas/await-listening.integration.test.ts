@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { awaitListening } from './await-listening.ts'
+import { rememberAddresses } from './own-address.ts'
 import type { ReplicaHost } from './replica-deps.ts'
 
 /** What a connect finds open: for a proxy that accepts for nobody, and for an app at its own address. */
@@ -85,6 +86,28 @@ test('a socket on loopback inside is not enough', async () => {
 test('on a local engine behind a proxy the own address of the container is tried', async () => {
   const host = hostWith(false, { ownAddress: '127.0.0.1' })
   expect(await awaitListening(host, target(open, open), forever)).toBe('listening')
+})
+
+test('the own address of a sandbox is asked for once, or not at all where a list has told it', async () => {
+  let asked = 0
+  const local = hostWith(false, {})
+  const runtime: ContainerRuntime = {
+    ...local.runtime,
+    async networkAddressOf() {
+      asked += 1
+      return '127.0.0.1'
+    },
+  }
+  const host = { ...local, runtime }
+  for (let times = 0; times < 2; times += 1)
+    expect(await awaitListening(host, target(open, open), forever)).toBe('listening')
+  expect(asked).toBe(1)
+
+  const listed = { id: 't', name: 't', state: 'running', createdAt: 0, labels: {}, image: '' } as const
+  rememberAddresses(runtime, [{ ...listed, address: '127.0.0.1' }])
+  const other = { ...target(open, open), sandboxId: 't' }
+  expect(await awaitListening(host, other, forever)).toBe('listening')
+  expect(asked).toBe(1)
 })
 
 test('a container whose address leads nowhere is asked inside', async () => {

@@ -1,6 +1,7 @@
 import { isEngineError, listensBeyondLoopback, type Listener } from '@berth/engine'
 import { setTimeout as delay } from 'node:timers/promises'
 import { tryConnect } from './connect-probe.ts'
+import { reachableAddress } from './own-address.ts'
 import type { Failure, ReplicaHost } from './replica-deps.ts'
 
 export type ListeningTarget = {
@@ -47,18 +48,9 @@ type Place = { address: string; port: number; timeoutMs: number }
 /** Where a connect tells whether the app listens; null when only the sandbox can tell. */
 async function connectablePlace(host: ReplicaHost, target: ListeningTarget): Promise<Place | null> {
   if (host.honestPorts) return { address: target.address, port: target.hostPort, timeoutMs: connectTimeoutMs }
-  if (host.runtime.endpoint.kind !== 'unix') return null
-  const address = await host.runtime.networkAddressOf(target.sandboxId).catch(engineErrorAsNull)
+  const address = await reachableAddress(host, target.sandboxId, target.containerPort)
   if (address === null) return null
-  const own = { address, port: target.containerPort, timeoutMs: ownAddressTimeoutMs }
-  // An engine in a network namespace of its own is local, its containers are not.
-  const result = await tryConnect(own.address, own.port, own.timeoutMs)
-  return result === 'unreachable' ? null : own
-}
-
-function engineErrorAsNull(error: unknown): null {
-  if (!isEngineError(error)) throw error
-  return null
+  return { address, port: target.containerPort, timeoutMs: ownAddressTimeoutMs }
 }
 
 /** The first way that knows something; null when none does. A way that throws is left to the others. */

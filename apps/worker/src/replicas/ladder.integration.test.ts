@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test } from
 import { freezeReplica } from './freeze-replica.ts'
 import { checkHonesty } from './honesty.ts'
 import { inspectReplica } from './inspect-replica.ts'
+import { rememberAddresses } from './own-address.ts'
 import { parkReplica } from './park-replica.ts'
 import type { StartableReplica } from './replica-deps.ts'
 import { startReplica } from './start-replica.ts'
@@ -86,6 +87,23 @@ test('a wake needs no row', async () => {
   const { installation, fence, gate } = bench.deps
   const outcome = await wakeReplica({ installation, fence, gate }, bench.host, { ...replica, rung: 'parked' })
   expect(outcome).toEqual({ kind: 'running' })
+})
+
+test('a wake from parked asks the engine for the start and for nothing else', async () => {
+  await parkReplica(bench.deps, bench.host, replica)
+  // Where a connect to the published port tells nothing, as behind a proxy, the app is found at its own address.
+  bench.engine.state.find(sandboxId()).address = replica.address
+  const [container] = replica.template.containers
+  if (container === undefined) throw new Error('no container')
+  const ports = [{ port: replica.hostPort, protocol: 'http1' as const }]
+  const template = { ...replica.template, containers: [{ ...container, ports }] }
+  const { runtime } = bench.host
+  rememberAddresses(runtime, await runtime.list({ installation: bench.deps.installation }))
+  const before = bench.engine.calls.length
+  const host = { ...bench.host, honestPorts: false }
+  const outcome = await wakeReplica(bench.deps, host, { ...replica, template, rung: 'parked' })
+  expect(outcome).toEqual({ kind: 'running' })
+  expect(bench.engine.calls.slice(before)).toEqual([`POST /containers/${appId()}/start`])
 })
 
 test('what somebody pruned is cold, not an error', async () => {

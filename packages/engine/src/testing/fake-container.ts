@@ -72,12 +72,14 @@ export function inspectAnswer(container: FakeContainer): object {
       User: body.User ?? '',
     },
     HostConfig: { NanoCpus: 0, PortBindings: null, ...body.HostConfig },
-    NetworkSettings: {
-      Networks: sandboxIdOf(container)
-        ? {}
-        : { [body.HostConfig.NetworkMode]: { IPAddress: isUp(container) ? container.address : '' } },
-    },
+    NetworkSettings: networkSettings(container),
   }
+}
+
+function networkSettings(container: FakeContainer): object {
+  if (sandboxIdOf(container)) return { Networks: {} }
+  const { NetworkMode } = container.body.HostConfig
+  return { Networks: { [NetworkMode]: { IPAddress: isUp(container) ? container.address : '' } } }
 }
 
 /** One entry of `GET /containers/json`. */
@@ -90,5 +92,6 @@ export function listEntry(container: FakeContainer): object {
     Created: Math.floor(container.createdAt.getTime() / 1000),
     State: container.status,
     Labels: container.body.Labels,
+    NetworkSettings: networkSettings(container),
   }
 }
