@@ -268,6 +268,8 @@ export const replicas = pgTable(
     nodeUid: text('node_uid').notNull(),
     /** The deployment that asked for it, whose phases and events its start writes. */
     deploymentId: text('deployment_id'),
+    /** The replica of a node that is drained in whose place it was started. */
+    replaces: text('replaces'),
     state: text('state', { enum: replicaStates }).notNull().default('starting'),
     rung: text('rung', { enum: rungs }).notNull().default('running'),
     address: text('address').notNull(),

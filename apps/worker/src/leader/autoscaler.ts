@@ -66,7 +66,7 @@ export function createAutoscaler(options: AutoscalerOptions): Autoscaler {
       {
         concurrency: revision.template.concurrency,
         minScale,
-        maxScale: Math.max(0, service.maxScale - others),
+        maxScale: Math.max(0, service.maxScale + takingOver(service) - others),
         inFlight,
         queued,
         replicas: counts,
@@ -76,6 +76,18 @@ export function createAutoscaler(options: AutoscalerOptions): Autoscaler {
       },
       options.now(),
     )
+  }
+
+  /** Pairs of a replica on a node that is drained and the one that is to take its place: they count as one. */
+  function takingOver(service: ServiceView): number {
+    return picture
+      .replicasOfService(service.uid)
+      .filter(({ state, replaces }) => replaces !== null && (state === 'starting' || state === 'ready'))
+      .filter(({ replaces }) => replaces !== null && picture.replicas.get(replaces)?.state === 'ready').length
+  }
+
+  function isDrained({ nodeUid }: ReplicaView): boolean {
+    return picture.nodes.get(nodeUid)?.scheduling === 'draining'
   }
 
   function isReachable(node: string): boolean {
@@ -208,12 +220,16 @@ export function createAutoscaler(options: AutoscalerOptions): Autoscaler {
     }
   }
 
-  /** Those that have been idle for longest go first. */
+  /** Those on nodes that are drained go first, then those that have been idle for longest. */
   function shrink(service: ServiceView, revision: RevisionView, count: number): void {
     const serving = picture
       .replicasOfRevision(revision.uid)
       .filter(({ id, state, serving }) => state === 'ready' && serving && !keeper.busyWith(id))
-      .sort((a, b) => reports.replicaIdleMs(b.id) - reports.replicaIdleMs(a.id))
+      .sort(
+        (a, b) =>
+          Number(isDrained(b)) - Number(isDrained(a)) ||
+          reports.replicaIdleMs(b.id) - reports.replicaIdleMs(a.id),
+      )
     for (const replica of serving.slice(0, count)) stepDown.surplus(service, replica)
   }
 

@@ -41,6 +41,13 @@ export type Action =
       nodes: { uid: NodeUid; name: string }[]
       atMost: number
     }
+  /** One replica in the place of each of `of`, which goes once the new one is ready. */
+  | {
+      kind: 'replace-replicas'
+      revision: { uid: RevisionUid; name: string }
+      replacements: { of: ReplicaId; node: { uid: NodeUid; name: string } }[]
+      atMost: number
+    }
   | { kind: 'report-trouble'; deployment: DeploymentId; reason: Reason; message: string }
   /** Let the leader route this from now on; with a deployment it is its shift. */
   | {

@@ -1,4 +1,4 @@
-import { newId, type Environment, type ProjectUid, type ServiceUid } from '@berth/contracts'
+import { newId, type Environment, type NodeUid, type ProjectUid, type ServiceUid } from '@berth/contracts'
 import {
   adoptRevision,
   advanceDeployment,
@@ -15,11 +15,13 @@ import {
   type Keyring,
   type LeaseRef,
   type ReconcileSnapshot,
+  type RevisionFacts,
 } from '@berth/db'
 import type { RegistryAccess } from '@berth/engine'
 import type { Logger } from 'pino'
 import type { Action, ServiceMemory } from './action.ts'
 import { contentHash } from './content-hash.ts'
+import { resourcesOf } from './place.ts'
 import { resolveImage } from './resolve-image.ts'
 
 /** What a pass acts with. */
@@ -114,15 +116,10 @@ const executors: Executors = {
     const { deployment, nodes, atMost } = action
     const revision = snapshot.revisions.find(({ uid }) => uid === action.revision.uid)
     if (!revision) return
-    const { containers } = revision.template
     for (const node of nodes) {
       const result = await reserveReplica(db, lease, {
-        serviceUid: snapshot.service.uid,
-        revisionUid: revision.uid,
-        nodeUid: node.uid,
+        ...placeOf(snapshot, revision, node.uid),
         deploymentId: deployment,
-        cpuMillis: containers.reduce((sum, { resources }) => sum + resources.cpu, 0),
-        memoryBytes: containers.reduce((sum, { resources }) => sum + resources.memory, 0),
         maxReplicas: atMost,
       })
       if (result.kind === 'refused') {
@@ -135,6 +132,25 @@ const executors: Executors = {
         message: `replica ${result.replica.id} of ${revision.name} placed`,
       })
       log.info({ node: node.name, revision: revision.name, replica: result.replica.id }, 'replica placed')
+    }
+  },
+
+  async 'replace-replicas'({ db, lease, snapshot, log }, { revision: { uid }, replacements, atMost }) {
+    const revision = snapshot.revisions.find((candidate) => candidate.uid === uid)
+    if (!revision) return
+    for (const { of, node } of replacements) {
+      const result = await reserveReplica(db, lease, {
+        ...placeOf(snapshot, revision, node.uid),
+        deploymentId: null,
+        replaces: of,
+        maxReplicas: atMost,
+      })
+      if (result.kind === 'refused')
+        return log.info({ node: node.name, because: result.because }, 'reservation refused')
+      log.info(
+        { node: node.name, replica: result.replica.id, replaces: of },
+        'replica on a drained node replaced',
+      )
     }
   },
 
@@ -171,6 +187,11 @@ const executors: Executors = {
   },
 
   async wait() {},
+}
+
+/** A reservation of one more replica, as far as it follows from the snapshot. */
+function placeOf({ service }: ReconcileSnapshot, revision: RevisionFacts, nodeUid: NodeUid) {
+  return { serviceUid: service.uid, revisionUid: revision.uid, nodeUid, ...resourcesOf(revision) }
 }
 
 function openEnvironment({ keyring, snapshot }: ExecutionContext, sealed: Buffer): Environment {

@@ -50,17 +50,21 @@ export function architectureProblem(snapshot: ReconcileSnapshot, revision: Revis
 
 function placementRequest(snapshot: ReconcileSnapshot, revision: RevisionFacts): PlacementRequest {
   const { template, architectures } = revision
-  const sum = (key: 'cpu' | 'memory') =>
-    template.containers.reduce((total, container) => total + container.resources[key], 0)
   return {
     revision: revision.name,
     serviceId: snapshot.service.uid,
     pool: template.pool,
     nodeSelector: template.nodeSelector,
     architecture: architectures.length > 0 ? architectures : undefined,
-    cpuMillis: sum('cpu'),
-    memoryBytes: sum('memory'),
+    ...resourcesOf(revision),
   }
+}
+
+/** What a replica of the revision takes from a node, all its containers together. */
+export function resourcesOf({ template }: RevisionFacts): { cpuMillis: number; memoryBytes: number } {
+  const sum = (key: 'cpu' | 'memory') =>
+    template.containers.reduce((total, { resources }) => total + resources[key], 0)
+  return { cpuMillis: sum('cpu'), memoryBytes: sum('memory') }
 }
 
 function placementNode(

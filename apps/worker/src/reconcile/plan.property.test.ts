@@ -1,6 +1,6 @@
-import type { NodeUid, ReplicaId } from '@berth/contracts'
+import type { ReplicaId } from '@berth/contracts'
 import { isFinalPhase } from '@berth/contracts'
-import type { DeploymentFacts, ReconcileSnapshot } from '@berth/db'
+import type { DeploymentFacts, ReconcileSnapshot, ReplicaFacts } from '@berth/db'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Action, ServiceMemory } from './action.ts'
@@ -17,8 +17,8 @@ import {
 import { isAcknowledged } from './wanted-traffic.ts'
 
 /*
- * A model of everything around the plan: users deploy, cancel, roll back and delete, starts succeed and fail,
- * routers acknowledge when they like, and a worker dies between any two actions.
+ * A model of everything around the plan: users deploy, cancel, roll back and delete, operators drain nodes, starts
+ * succeed and fail, routers acknowledge when they like, and a worker dies between any two actions.
  */
 
 type Event =
@@ -29,12 +29,22 @@ type Event =
   | { kind: 'start'; outcome: 'ready' | 'AppCrashed' | 'NodeLost' }
   | { kind: 'acknowledge' }
   | { kind: 'removed' }
+  | { kind: 'drain'; node: number }
+  | { kind: 'idle' }
   | { kind: 'pass'; survives: number }
   | { kind: 'time'; ms: number }
 
 const event: fc.Arbitrary<Event> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('deploy' as const), sameContent: fc.boolean() }) },
   { weight: 1, arbitrary: fc.constantFrom<Event>({ kind: 'cancel' }, { kind: 'rollback' }) },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom<Event>(
+      { kind: 'drain', node: 0 },
+      { kind: 'drain', node: 1 },
+      { kind: 'idle' },
+    ),
+  },
   {
     weight: 4,
     arbitrary: fc.record({
@@ -111,6 +121,14 @@ class Model {
         })
       case 'removed':
         return this.change({ replicas: this.snapshot.replicas.filter(({ state }) => state !== 'draining') })
+      case 'drain':
+        return this.drain(change.node)
+      case 'idle':
+        return this.change({
+          replicas: this.snapshot.replicas.map((each) =>
+            each.state === 'ready' ? { ...each, rung: 'frozen' as const } : each,
+          ),
+        })
       case 'time':
         this.now += change.ms
         return
@@ -170,7 +188,15 @@ class Model {
           revisionName: action.revision.name,
         })
       case 'place-replicas':
-        for (const node of action.nodes) this.start(action.deployment, action.revision.uid, node.uid)
+        expect(action.deployment, 'only the newest deployment starts replicas').toBe(
+          this.snapshot.open.at(-1)?.id,
+        )
+        for (const node of action.nodes)
+          this.start(action.revision.uid, { nodeUid: node.uid, deploymentId: action.deployment })
+        return
+      case 'replace-replicas':
+        for (const { of, node } of action.replacements)
+          this.start(action.revision.uid, { nodeUid: node.uid, deploymentId: null, replaces: of })
         return
       case 'shift-traffic': {
         const latest = action.ready?.latest ? { latestReadyRevision: action.ready.name } : {}
@@ -216,7 +242,9 @@ class Model {
 
   private retire(id: ReplicaId): void {
     const replica = this.snapshot.replicas.find((each) => each.id === id)
-    if (!this.snapshot.service.deletedAt && replica) {
+    if (replica && this.mayLeave(replica)) {
+      expect(this.snapshot.open, 'a deployment that is under way comes first').toEqual([])
+    } else if (!this.snapshot.service.deletedAt && replica) {
       const served = this.snapshot.acknowledged?.some(({ revision }) => revision === replica.revisionUid)
       expect(served ?? false, 'a replica retires while routers still send it requests').toBe(false)
       const routed = this.snapshot.status.traffic.some(
@@ -231,16 +259,43 @@ class Model {
     })
   }
 
-  private start(deployment: DeploymentFacts['id'], revision: string, nodeUid: NodeUid): void {
-    const active = this.snapshot.open.at(-1)
-    expect(deployment, 'only the newest deployment starts replicas').toBe(active?.id)
+  /** One node at a time, so that there is a place for what leaves it; the other one takes replicas again. */
+  private drain(which: number): void {
+    this.change({
+      nodes: this.snapshot.nodes.map((node, index) => ({
+        ...node,
+        scheduling: index === which ? ('draining' as const) : ('active' as const),
+      })),
+    })
+  }
+
+  isDrained(replica: ReplicaFacts): boolean {
+    const node = this.snapshot.nodes.find(({ uid }) => uid === replica.nodeUid)
+    return node?.scheduling === 'draining'
+  }
+
+  /** Off a drained node, although its revision is routed: nobody is served by it, or somebody else is ready to. */
+  private mayLeave(replica: ReplicaFacts): boolean {
+    const { service, status, replicas } = this.snapshot
+    const routed = status.traffic.some(({ revision }) => this.uidOf(revision) === replica.revisionUid)
+    if (service.deletedAt || !routed || !this.isDrained(replica)) return false
+    return (
+      replica.rung !== 'running' ||
+      replicas.some(({ replaces, state }) => replaces === replica.id && state === 'ready')
+    )
+  }
+
+  private start(
+    revision: string,
+    about: Pick<ReplicaFacts, 'nodeUid' | 'deploymentId'> & { replaces?: ReplicaId },
+  ): void {
     this.replicas += 1
     const replica = aReplica(`r${this.replicas}`, Number(revision.slice(4)), {
       state: 'starting',
       readyAt: null,
-      nodeUid,
-      deploymentId: deployment,
+      ...about,
     })
+    expect(this.isDrained(replica), 'nothing starts on a drained node').toBe(false)
     this.change({ replicas: [...this.snapshot.replicas, replica] })
   }
 
@@ -293,8 +348,10 @@ test('whatever happens, the service comes to rest with the wanted replicas alone
       expect(isAcknowledged(model.snapshot)).toBe(true)
       const routed = status.traffic.map(({ revision }) => revision)
       const live = replicas.filter(({ state }) => state !== 'failed')
-      for (const { revisionUid: uid } of live)
-        expect(routed.map((name) => revisionUid(Number(name.slice(-5))))).toContain(uid)
+      for (const replica of live) {
+        expect(routed.map((name) => revisionUid(Number(name.slice(-5))))).toContain(replica.revisionUid)
+        expect(model.isDrained(replica), 'nothing is left on a drained node').toBe(false)
+      }
       expect(status.observedGeneration).toBe(model.snapshot.service.generation)
       const again = plan({ ...model.snapshot, readAt: new Date(model.now) }, model.memory, model.now)
       expect(again, 'a second look finds nothing to do').toEqual([])

@@ -1,5 +1,6 @@
 import type { ConditionStatus } from '@berth/contracts'
 import type { Condition, DeploymentFacts, ReconcileSnapshot } from '@berth/db'
+import { drainTrouble } from './plan-node-drain.ts'
 import { serves } from './wanted-traffic.ts'
 
 type Verdict = { status: ConditionStatus; reason: string; message: string }
@@ -10,7 +11,7 @@ export function readyCondition(
   active: DeploymentFacts | undefined,
   now: number,
 ): Condition {
-  const verdict = judge(snapshot, active)
+  const verdict = judge(snapshot, active, now)
   const before = snapshot.status.ready
   const lastTransitionTime =
     before?.status === verdict.status ? before.lastTransitionTime : new Date(now).toISOString()
@@ -21,12 +22,12 @@ export function sameCondition(a: Condition | null, b: Condition): boolean {
   return a !== null && a.status === b.status && a.reason === b.reason && a.message === b.message
 }
 
-function judge(snapshot: ReconcileSnapshot, active: DeploymentFacts | undefined): Verdict {
+function judge(snapshot: ReconcileSnapshot, active: DeploymentFacts | undefined, now: number): Verdict {
   const { service, lastFinished } = snapshot
   if (service.deletedAt !== null)
     return { status: 'False', reason: 'Deleting', message: 'the service is being deleted' }
   const last = lastFinished && lastFinished.phase !== 'succeeded' ? lastFinished : null
-  if (serves(snapshot)) return judgeServing(snapshot, active, last)
+  if (serves(snapshot)) return judgeServing(snapshot, active, last, now)
   if (active) {
     if (active.reason !== null)
       return { status: 'False', reason: active.reason, message: active.message ?? active.reason }
@@ -41,6 +42,7 @@ function judgeServing(
   snapshot: ReconcileSnapshot,
   active: DeploymentFacts | undefined,
   last: DeploymentFacts | null,
+  now: number,
 ): Verdict {
   const routed = snapshot.status.traffic.filter(({ percent }) => percent > 0)
   const names = [...new Set(routed.map(({ revision }) => revision))]
@@ -48,12 +50,14 @@ function judgeServing(
   if (broken?.failure) return { status: 'False', ...broken.failure }
   const serving = `${names.join(', ')} ${names.length === 1 ? 'serves' : 'serve'}`
   const pinned = snapshot.service.pinnedRevision
+  const drain = active ? null : drainTrouble(snapshot, now)
   const parts = [
     pinned !== null && names.includes(pinned) ? `${serving}, pinned by a rollback` : serving,
     ...(active ? [`a deployment is ${active.phase}${active.message ? ` (${active.message})` : ''}`] : []),
     ...(!active && last
       ? [`the last deployment ${endOf(last)}${last.message ? `: ${last.message}` : ''}`]
       : []),
+    ...(drain === null ? [] : [drain]),
   ]
   return { status: 'True', reason: 'Serving', message: parts.join('; ') }
 }

@@ -7,6 +7,7 @@ import {
   deploymentEvents,
   deployments,
   hostPorts,
+  nodes,
   replicas,
   revisions,
   services,
@@ -248,6 +249,10 @@ test('a service is behind until nothing is left to do', async () => {
   await shiftTraffic(db, lease, service.uid, {
     traffic: [{ revision: revision.name, percent: 100, tag: null }],
   })
+  expect(await isBehind()).toBe(false)
+  await db.update(nodes).set({ scheduling: 'draining' }).where(eq(nodes.uid, nodeUid))
+  expect(await isBehind(), 'a replica on a node that is drained').toBe(true)
+  await db.update(nodes).set({ scheduling: 'cordoned' }).where(eq(nodes.uid, nodeUid))
   expect(await isBehind()).toBe(false)
   await db.update(services).set({ deletedAt: new Date() }).where(eq(services.uid, service.uid))
   expect(await isBehind(), 'a deletion').toBe(true)

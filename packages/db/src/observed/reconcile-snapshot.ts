@@ -81,6 +81,8 @@ export type ReplicaFacts = {
   revisionUid: RevisionUid
   nodeUid: NodeUid
   deploymentId: DeploymentId | null
+  /** The replica in whose place it was started. */
+  replaces: ReplicaId | null
   state: ReplicaState
   rung: Rung
   createdAt: Date
@@ -246,6 +248,7 @@ async function readReplicas(tx: Transaction, serviceUid: ServiceUid): Promise<Re
       revisionUid: replicas.revisionUid,
       nodeUid: replicas.nodeUid,
       deploymentId: replicas.deploymentId,
+      replaces: replicas.replaces,
       state: replicas.state,
       rung: replicas.rung,
       createdAt: replicas.createdAt,

@@ -22,6 +22,8 @@ export type ReplicaReservation = {
   revisionUid: string
   nodeUid: string
   deploymentId: string | null
+  /** The replica in whose place it is to serve. */
+  replaces?: ReplicaId
   cpuMillis: number
   memoryBytes: number
   /** Most starting, running and frozen replicas that the service may have: `maxScale`, in a rollout with surge. */
@@ -73,6 +75,7 @@ export async function reserveReplica(
         revisionUid: wanted.revisionUid,
         nodeUid: wanted.nodeUid,
         deploymentId: wanted.deploymentId,
+        replaces: wanted.replaces ?? null,
         address: place.address,
         hostPort,
         cpuMillis: wanted.cpuMillis,

@@ -6,6 +6,7 @@ import { notifyServiceChanged } from '../notify.ts'
 import {
   deployments,
   leases,
+  nodes,
   replicas,
   revisions,
   services,
@@ -147,7 +148,7 @@ export async function forgetServiceLease(db: Executor, lease: LeaseRef): Promise
 
 /**
  * Services for which something is still to be done: behind their generation, with an open deployment, being
- * deleted, or with replicas of a revision that has no traffic any more.
+ * deleted, or with replicas of a revision that has no traffic any more or on a node that is drained.
  */
 export async function listServicesBehind(db: Executor): Promise<ServiceUid[]> {
   const rows = await db
@@ -161,7 +162,9 @@ export async function listServicesBehind(db: Executor): Promise<ServiceUid[]> {
           where ${and(eq(deployments.serviceUid, services.uid), isNull(deployments.finishedAt))})
         or exists (select 1 from ${replicas} join ${revisions} on ${eq(revisions.uid, replicas.revisionUid)}
           where ${and(eq(replicas.serviceUid, services.uid), inArray(replicas.state, ['starting', 'ready']))}
-            and not ${serviceStatus.traffic} @> jsonb_build_array(jsonb_build_object('revision', ${revisions.name})))`,
+            and not ${serviceStatus.traffic} @> jsonb_build_array(jsonb_build_object('revision', ${revisions.name})))
+        or exists (select 1 from ${replicas} join ${nodes} on ${eq(nodes.uid, replicas.nodeUid)}
+          where ${and(eq(replicas.serviceUid, services.uid), inArray(replicas.state, ['starting', 'ready']), eq(nodes.scheduling, 'draining'))})`,
     )
   return rows.map(({ uid }) => uid as ServiceUid)
 }

@@ -60,6 +60,8 @@ export type WorldReplica = {
   revisionUid: RevisionUid
   nodeUid: NodeUid
   deploymentId: DeploymentId | null
+  /** The replica of a node that is drained in whose place it was started. */
+  replaces: ReplicaId | null
   state: ReplicaState
   rung: Rung
   address: string
@@ -164,6 +166,7 @@ async function readReplicas(tx: Transaction, only?: ServiceUid): Promise<WorldRe
     revisionUid: replica.revisionUid as RevisionUid,
     nodeUid: replica.nodeUid as NodeUid,
     deploymentId: replica.deploymentId as DeploymentId | null,
+    replaces: replica.replaces as ReplicaId | null,
     state: replica.state,
     rung: replica.rung,
     address: replica.address,

@@ -62,6 +62,7 @@ export function aReplica(change: Partial<ReplicaView> = {}): ReplicaView {
     revisionUid: 'rev-1' as RevisionUid,
     nodeUid: 'nod-1' as NodeUid,
     deploymentId: null,
+    replaces: null,
     state: 'ready',
     rung: 'running',
     address: '127.0.0.1',

@@ -130,6 +130,7 @@ export function aReplica(id: string, revision: number, change: Partial<ReplicaFa
     revisionUid: revisionUid(revision),
     nodeUid: 'nod-n1' as NodeUid,
     deploymentId: `dep-${revision}` as DeploymentId,
+    replaces: null,
     state: 'ready',
     rung: 'running',
     createdAt: agoMs(50_000),
