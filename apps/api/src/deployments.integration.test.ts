@@ -142,7 +142,7 @@ test('replicas are shown with their node, and counted by rung', async () => {
   expect(service.status.replicas).toEqual({ desired: 2, running: 1, frozen: 1, parked: 1 })
   const shown = (await api.call('GET', '/nodes/n7')).json()
   // Running, starting, frozen and draining reserve 64 MiB each.
-  expect(shown).toMatchObject({ status: { reserved: { cpu: 2, memory: '256Mi' } } })
+  expect(shown).toMatchObject({ status: { reserved: { cpu: 2, memory: '256Mi' }, replicas: 6 } })
   const removed = await api.call('DELETE', '/nodes/n7')
   expect(removed.json()).toMatchObject({ status: 409, code: 'in-use' })
 })

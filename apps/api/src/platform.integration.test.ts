@@ -24,7 +24,7 @@ test('a node is registered, changed, cordoned, drained and removed', async () =>
     tls: false,
     scheduling: 'active',
     systemReserved: null,
-    status: { reachability: 'down', reserved: { cpu: 0 } },
+    status: { reachability: 'down', reserved: { cpu: 0 }, replicas: 0 },
   })
   expect((await api.call('POST', '/nodes', { body })).json()).toMatchObject({ code: 'already-exists' })
   const patched = await api.call('PATCH', '/nodes/n2', {

@@ -96,7 +96,7 @@ export async function removeNode(tx: Transaction, name: string, ifMatch: string 
   await desired.markNodeDeleted(tx, node.uid)
 }
 
-export function nodeView({ node, status, reserved }: desired.NodePicture): NodeView {
+export function nodeView({ node, status, reserved, replicas }: desired.NodePicture): NodeView {
   return {
     name: node.name,
     uid: node.uid,
@@ -117,6 +117,7 @@ export function nodeView({ node, status, reserved }: desired.NodePicture): NodeV
       message: status === null ? 'The node has not been reached yet.' : status.message,
       capacity: capacityView(status?.cpuMillis, status?.memoryBytes),
       reserved: { cpu: reserved.cpuMillis / 1000, memory: formatMemory(reserved.memoryBytes) },
+      replicas,
       engineVersion: status?.engineVersion ?? null,
       architecture: status?.architecture ?? null,
       lastSeenAt: status?.lastSeenAt?.toISOString() ?? null,

@@ -80,6 +80,18 @@ test.each([
   expect(fails).toEqual(['NodeLost'])
 })
 
+test('a failed one is kept for its reason, but not on a node that is drained', async () => {
+  const { picture, after } = setUp(2)
+  picture.updateReplica(id, { state: 'failed' })
+  after(0)
+  await Promise.resolve()
+  after(1)
+  expect(picture.replicas.has(id)).toBe(true)
+  picture.updateNode(lost, { scheduling: 'draining' })
+  after(1)
+  expect(picture.replicas.has(id)).toBe(false)
+})
+
 test('one that was starting is given up at once, whatever is being done to it', () => {
   const { picture, fails, state, after } = setUp(2)
   picture.updateReplica(id, { state: 'starting' })

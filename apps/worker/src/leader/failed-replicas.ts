@@ -31,14 +31,16 @@ export function createFailedReplicas(options: {
   const failed = new Map<ReplicaId, { since: number; cleared: boolean }>()
   const downSince = new Map<NodeUid, number>()
 
-  function tendFailed(id: ReplicaId): void {
+  function tendFailed({ id, nodeUid }: ReplicaView): void {
     const known = failed.get(id) ?? { since: now(), cleared: false }
     failed.set(id, known)
     if (!known.cleared && !keeper.busyWith(id))
       void keeper.clear(id).then((cleared) => {
         known.cleared ||= cleared
       })
-    if (now() - known.since < keptMs) return
+    // A node that is drained is to become empty, and may be deleted then.
+    const isDrained = picture.nodes.get(nodeUid)?.scheduling === 'draining'
+    if (now() - known.since < keptMs && !(isDrained && known.cleared)) return
     writer.write(id, 'forgotten', (db, lease) => removeReplica(db, lease, id))
     picture.removeReplica(id)
   }
@@ -58,7 +60,7 @@ export function createFailedReplicas(options: {
         if (reachability === 'ready') downSince.delete(uid)
         else if (!downSince.has(uid)) downSince.set(uid, now())
       for (const replica of picture.replicas.values()) {
-        if (replica.state === 'failed') tendFailed(replica.id)
+        if (replica.state === 'failed') tendFailed(replica)
         else if (isLost(replica))
           keeper.fail(replica.id, { reason: 'NodeLost', message: 'its node does not answer' })
       }

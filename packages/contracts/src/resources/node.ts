@@ -86,6 +86,8 @@ export const nodeView = z
       message: z.string().nullable(),
       capacity: capacityView.nullable(),
       reserved: capacityView,
+      /** How many stand on it, failed ones too until they are forgotten: a node with none can be deleted. */
+      replicas: z.int(),
       engineVersion: z.string().nullable(),
       architecture: z.string().nullable(),
       lastSeenAt: z.iso.datetime().nullable(),

@@ -1,4 +1,4 @@
-import { and, asc, count, eq, gt, inArray, sql, sum } from 'drizzle-orm'
+import { and, asc, count, eq, gt, inArray, sql } from 'drizzle-orm'
 import { newId } from '@berth/contracts'
 import type { Executor, Transaction } from '../connection.ts'
 import { nodes, nodeStatus, replicas } from '../schema.ts'
@@ -16,7 +16,11 @@ export type NodePicture = {
   node: NodeRow
   status: typeof nodeStatus.$inferSelect | null
   reserved: { cpuMillis: number; memoryBytes: number }
+  /** How many stand on it, whatever their state. */
+  replicas: number
 }
+
+type Counted = 'reserved' | 'replicas'
 
 /** Seals and opens `nodes.tls` (JSON `{ca, cert, key}`) under this purpose. */
 export function nodeTlsPurpose(uid: string): string {
@@ -29,7 +33,7 @@ export async function findNode(db: Executor, name: string): Promise<NodePicture 
     .from(nodes)
     .leftJoin(nodeStatus, eq(nodeStatus.nodeUid, nodes.uid))
     .where(eq(nodes.name, name))
-  return (await withReserved(db, rows))[0]
+  return (await withReplicas(db, rows))[0]
 }
 
 /** Locks the row until the transaction ends. */
@@ -47,7 +51,7 @@ export async function listNodes(db: Executor, page: Page): Promise<NodePicture[]
     .where(page.after === undefined ? undefined : gt(nodes.name, page.after))
     .orderBy(asc(nodes.name))
     .limit(page.limit)
-  return await withReserved(db, rows)
+  return await withReplicas(db, rows)
 }
 
 export function newNodeUid(): string {
@@ -98,27 +102,28 @@ export async function markNodeDeleted(tx: Transaction, uid: string): Promise<Nod
 }
 
 /** A replica reserves on its node until it has failed or is parked. */
-async function withReserved(db: Executor, rows: Omit<NodePicture, 'reserved'>[]): Promise<NodePicture[]> {
+async function withReplicas(db: Executor, rows: Omit<NodePicture, Counted>[]): Promise<NodePicture[]> {
   const uids = rows.map(({ node }) => node.uid)
   if (uids.length === 0) return []
+  const reserves = and(
+    inArray(replicas.state, ['starting', 'ready', 'draining']),
+    inArray(replicas.rung, ['running', 'frozen']),
+  )
+  const sumOf = (column: typeof replicas.cpuMillis | typeof replicas.memoryBytes) =>
+    sql`coalesce(sum(${column}) filter (where ${reserves}), 0)`.mapWith(Number)
   const sums = await db
     .select({
       nodeUid: replicas.nodeUid,
-      cpuMillis: sum(replicas.cpuMillis).mapWith(Number),
-      memoryBytes: sum(replicas.memoryBytes).mapWith(Number),
+      replicas: count(),
+      cpuMillis: sumOf(replicas.cpuMillis),
+      memoryBytes: sumOf(replicas.memoryBytes),
     })
     .from(replicas)
-    .where(
-      and(
-        inArray(replicas.nodeUid, uids),
-        inArray(replicas.state, ['starting', 'ready', 'draining']),
-        inArray(replicas.rung, ['running', 'frozen']),
-      ),
-    )
+    .where(inArray(replicas.nodeUid, uids))
     .groupBy(replicas.nodeUid)
-  const reserved = new Map(sums.map(({ nodeUid, ...rest }) => [nodeUid, rest]))
-  return rows.map((row) => ({
-    ...row,
-    reserved: reserved.get(row.node.uid) ?? { cpuMillis: 0, memoryBytes: 0 },
-  }))
+  return rows.map((row) => {
+    const found = sums.find(({ nodeUid }) => nodeUid === row.node.uid)
+    const { cpuMillis, memoryBytes } = found ?? { cpuMillis: 0, memoryBytes: 0 }
+    return { ...row, replicas: found?.replicas ?? 0, reserved: { cpuMillis, memoryBytes } }
+  })
 }
