@@ -494,6 +494,17 @@ describe('events', () => {
     hasty.close()
   })
 
+  test('that were missed are told again to whoever asks for them', async () => {
+    const since = Date.now()
+    await startedReplica()
+    const seen: string[] = []
+    for await (const event of runtime.events(since, AbortSignal.timeout(20_000))) {
+      seen.push(event.action)
+      if (seen.length === 4) break
+    }
+    expect(seen).toEqual(['create', 'start', 'create', 'start'])
+  })
+
   test('tell of containers until nobody listens any more', async () => {
     const stop = new AbortController()
     const seen: string[] = []

@@ -26,7 +26,7 @@ import type { Picture } from './world.ts'
 export type ReplicaWatchOptions = {
   installation: string
   picture: Picture
-  keeper: Keeper
+  keeper: Pick<Keeper, 'busyWith' | 'wake' | 'fail'>
   publisher: Pick<RoutePublisher, 'publish'>
   writer: RowWriter
   engines: Pick<Engines, 'host'>

@@ -13,7 +13,14 @@ export type FakeImage = {
 
 export type FakeNetwork = { id: string; name: string; subnet: string; labels: Record<string, string> }
 
-export type FakeEvent = { type: string; action: string; id: string; labels: Record<string, string> }
+export type FakeEvent = {
+  /** Milliseconds since 1970. */
+  at: number
+  type: string
+  action: string
+  id: string
+  labels: Record<string, string>
+}
 
 /** Refuses as the engine does: status and message. */
 export class Refusal extends Error {
@@ -35,6 +42,10 @@ export class FakeEngineState {
   readonly brokenPulls: ({ message: string } | 'stalls')[] = []
   readonly networks = new Map<string, FakeNetwork>()
   readonly listeners = new Set<(event: FakeEvent) => void>()
+  /** Everything that was told so far. */
+  readonly events: FakeEvent[] = []
+  /** From when on each event stream so far was asked for, in milliseconds since 1970. */
+  readonly eventsSince: number[] = []
   readonly #apps = new Map<string, FakeApp>()
   readonly #behaviourOf: (container: FakeContainer) => FakeAppBehaviour
   #addresses = 1
@@ -178,7 +189,7 @@ export class FakeEngineState {
   }
 
   tellImage(action: string, id: string): void {
-    for (const listener of this.listeners) listener({ type: 'image', action, id, labels: {} })
+    this.#tellAll({ at: Date.now(), type: 'image', action, id, labels: {} })
   }
 
   stopEverything(): void {
@@ -204,7 +215,12 @@ export class FakeEngineState {
   }
 
   #tell(action: string, container: FakeContainer): void {
-    const event = { type: 'container', action, id: container.id, labels: container.body.Labels }
+    const { id, body } = container
+    this.#tellAll({ at: Date.now(), type: 'container', action, id, labels: body.Labels })
+  }
+
+  #tellAll(event: FakeEvent): void {
+    this.events.push(event)
     for (const listener of this.listeners) listener(event)
   }
 }

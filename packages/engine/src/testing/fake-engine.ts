@@ -49,6 +49,8 @@ export type FakeEngine = {
   stallPull(): void
   /** Takes all faults away and lets calls that hang go on. */
   release(): void
+  /** Breaks the event streams that are open. */
+  dropEvents(): void
   /** Ends a container as if its program had ended. */
   exit(nameOrId: string, how?: { exitCode?: number; oomKilled?: boolean }): void
   stop(): Promise<void>
@@ -60,6 +62,7 @@ export async function startFakeEngine(options: FakeEngineOptions = {}): Promise<
   const state = new FakeEngineState(options.app ?? (() => ({})))
   const plan = new FaultPlan()
   const calls: string[] = []
+  const following = new Set<ServerResponse>()
   let letGo = Promise.withResolvers<void>()
 
   const server = createServer((request, response) => {
@@ -79,6 +82,7 @@ export async function startFakeEngine(options: FakeEngineOptions = {}): Promise<
     if (fault?.kind === 'hang') await letGo.promise
     if (fault?.kind === 'delay') await delay(fault.ms)
     // What answers by itself ends in nothing too.
+    if (route === '/events') following.add(response.once('close', () => following.delete(response)))
     if (fault?.kind === 'cut') response.end = () => response.destroy()
     const result = await perform(method, route, { url, body, request, response })
     if (fault?.kind === 'cut') return void response.destroy()
@@ -133,6 +137,9 @@ export async function startFakeEngine(options: FakeEngineOptions = {}): Promise<
       plan.clear()
       letGo.resolve()
       letGo = Promise.withResolvers<void>()
+    },
+    dropEvents() {
+      for (const response of following) response.destroy()
     },
     exit: (nameOrId, how) => state.exit(state.find(nameOrId), how),
     async stop() {

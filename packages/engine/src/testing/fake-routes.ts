@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { extract } from 'tar-stream'
 import type { CreateBody } from '../container-spec.ts'
 import { inspectAnswer, isUp, listEntry, type FakeContainer } from './fake-container.ts'
-import { type FakeEngineState, Refusal } from './fake-engine-state.ts'
+import { type FakeEngineState, type FakeEvent, Refusal } from './fake-engine-state.ts'
 
 /** A call as a route sees it; `parts` are what the stars of its pattern matched. */
 type FakeCall = {
@@ -285,20 +285,22 @@ function removeImage(state: FakeEngineState, { parts }: FakeCall): FakeAnswer {
   return ok([{ Untagged: reference }])
 }
 
-function followEvents(state: FakeEngineState, { response }: FakeCall): FakeAnswer {
+function followEvents(state: FakeEngineState, { query, response }: FakeCall): FakeAnswer {
   response.writeHead(200, { 'content-type': 'application/json' })
   response.flushHeaders()
-  const listener = (event: { type: string; action: string; id: string; labels: Record<string, string> }) => {
-    const now = Date.now()
+  const listener = (event: FakeEvent) => {
     const line = {
       Type: event.type,
       Action: event.action,
       Actor: { ID: event.id, Attributes: event.labels },
-      time: Math.floor(now / 1000),
-      timeNano: now * 1_000_000,
+      time: Math.floor(event.at / 1000),
+      timeNano: event.at * 1_000_000,
     }
     response.write(`${JSON.stringify(line)}\n`)
   }
+  const since = Math.round(Number(query.get('since') ?? Date.now() / 1000) * 1000)
+  state.eventsSince.push(since)
+  for (const event of state.events) if (event.at >= since) listener(event)
   state.listeners.add(listener)
   response.on('close', () => state.listeners.delete(listener))
   return undefined
