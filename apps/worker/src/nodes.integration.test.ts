@@ -41,7 +41,8 @@ async function leaveContainer(on: FakeEngine, name: string, owner = bench.instal
 async function waitForNodes(...ready: string[]): Promise<void> {
   await vi.waitFor(async () => {
     const { nodes } = await readWorld(bench.database.db)
-    expect(nodes.filter((node) => node.reachability === 'ready').map(({ name }) => name)).toEqual(ready)
+    const names = nodes.filter(({ reachability }) => reachability === 'ready').map(({ name }) => name)
+    expect(new Set(names)).toEqual(new Set(ready))
   }, patient)
 }
 
@@ -86,7 +87,10 @@ describe('a node', () => {
     await vi.waitFor(() => expect(engine.containers()).toEqual([]), patient)
     clearInterval(sampling)
     expect(fewest).toBe(1)
-    expect(await bench.rows()).toMatchObject([{ state: 'ready', rung: 'running' }])
+    await vi.waitFor(
+      async () => expect(await bench.rows()).toMatchObject([{ state: 'ready', rung: 'running' }]),
+      patient,
+    )
     expect(appsOn(other)).toMatchObject([{ status: 'running' }])
   })
 

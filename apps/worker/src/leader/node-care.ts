@@ -47,7 +47,9 @@ export function careForNodes(options: NodeCareOptions): NodeCare {
   /** A node that is ready has everything that a start needs: what could not be brought to it counts as a miss. */
   async function ping(node: NodeView): Promise<void> {
     await runtimeOf(node).ping()
-    if (node.reachability === 'ready' && engines.host(node) === null) await engines.prepare(node, term.fence)
+    // Without Postgres nothing is brought to a node, and that says nothing about it.
+    if (node.reachability === 'ready' && engines.host(node) === null && term.isFresh())
+      await engines.prepare(node, term.fence)
   }
 
   async function register(node: NodeView): Promise<void> {
