@@ -25,8 +25,9 @@ export function createEdgeServer(context: ExchangeContext): Server {
     keepAliveTimeout: keepAliveTimeoutMs,
     connectionsCheckingInterval: connectionsCheckMs,
     requireHostHeader: false,
-    // Anything but a WebSocket, or one with a body, stays plain HTTP/1.1: its Upgrade header is dropped.
-    shouldUpgradeCallback: (request) => asksForWebSocket(request),
+    // Anything but a WebSocket, one with a body, or one behind an answer that is still to come stays plain HTTP/1.1:
+    // its Upgrade header is dropped.
+    shouldUpgradeCallback: (request) => asksForWebSocket(request) && !answering(request.socket),
   })
   // Node would drop what is above the limit silently; request-check counts and refuses.
   server.maxHeadersCount = 0
@@ -86,6 +87,7 @@ function asksForWebSocket(request: IncomingMessage): boolean {
 
 function upgrade(context: ExchangeContext, request: IncomingMessage, socket: net.Socket, head: Buffer): void {
   socket.on('error', () => socket.destroy())
+  if (answering(socket)) return void socket.destroy()
   const response = new ServerResponse(request)
   response.shouldKeepAlive = false
   response.assignSocket(socket)
@@ -96,9 +98,13 @@ function upgrade(context: ExchangeContext, request: IncomingMessage, socket: net
   new Exchange(context, request, response, { upgrade: { socket, head } }).begin()
 }
 
+/** The answer that a socket waits for or is in the middle of; Node has no public name for it. */
+function answering(socket: net.Socket): ServerResponse | undefined {
+  return (socket as net.Socket & { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
+}
+
 function refuseUnparsed(error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket: net.Socket): void {
-  const inAnswer = (socket as net.Socket & { _httpMessage?: ServerResponse | null })._httpMessage
-  if (error.code === 'ECONNRESET' || !socket.writable || inAnswer?.headersSent) {
+  if (error.code === 'ECONNRESET' || !socket.writable || answering(socket)?.headersSent) {
     socket.destroy()
     return
   }

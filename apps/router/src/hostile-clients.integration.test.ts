@@ -134,6 +134,13 @@ describe('one request arrives, well framed, where it is harmless', () => {
     expect(arrived.toLowerCase()).not.toContain('upgrade')
   })
 
+  test('an upgrade that is pipelined behind a request stays plain HTTP, and both are answered', async () => {
+    const wish = `${host}Connection: Upgrade, close\r\nUpgrade: websocket`
+    const answer = await sendRaw(edge.port, get(host.trimEnd()) + get(wish))
+    expect(answer.match(/HTTP\/1.1 200 OK\r\n/g)).toHaveLength(2)
+    expect(arrived.toLowerCase()).not.toContain('upgrade')
+  })
+
   test('a client that goes in the middle of a chunked body never completes it', async () => {
     const socket = connect(edge.port, '127.0.0.1')
     socket.write(post('Transfer-Encoding: chunked', '5\r\nhello\r\n'))
