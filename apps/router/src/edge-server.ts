@@ -91,6 +91,8 @@ function upgrade(context: ExchangeContext, request: IncomingMessage, socket: net
   const response = new ServerResponse(request)
   response.shouldKeepAlive = false
   response.assignSocket(socket)
+  // Node has taken its own listener away with the parser. Once the tunnel is open the response has no socket.
+  socket.on('drain', () => response.socket && response.emit('drain'))
   response.on('finish', () => {
     response.detachSocket(socket)
     socket.destroySoon()

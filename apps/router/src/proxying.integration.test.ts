@@ -162,6 +162,20 @@ describe('a request reaches the app of its host', () => {
     )
     expect(answer).toMatch(/^HTTP\/1.1 426 Upgrade Required\r\n[^]*no$/)
   })
+
+  test('an upgrade that is answered with a large page arrives whole', async () => {
+    const page = Buffer.alloc(4 * 1024 * 1024, 'page-')
+    const { port } = await serving((_request, response) => response.end())
+    apps[0]?.server.on('upgrade', (_request, socket) => {
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${page.length}\r\nConnection: close\r\n\r\n`)
+      socket.end(page)
+    })
+    const answer = await sendRaw(
+      port,
+      'GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+    )
+    expect(answer.split('\r\n\r\n', 2)[1] === page.toString()).toBe(true)
+  })
 })
 
 describe('when a replica fails', () => {
