@@ -221,6 +221,14 @@ describe('when a replica fails', () => {
   })
 })
 
+test('a status text that nobody may send on is replaced by the usual one', async () => {
+  const { port } = await serving((request) =>
+    request.socket.end('HTTP/1.1 201 Gemacht \u2713\r\nContent-Length: 2\r\n\r\nok'),
+  )
+  const answer = await sendRaw(port, 'GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: close\r\n\r\n')
+  expect(answer).toMatch(/^HTTP\/1.1 201 Created\r\n[^]*ok$/)
+})
+
 describe('traffic is split by weight', () => {
   test('a revision of 0 percent gets nothing, the others their share', async () => {
     const counts = new Map<string, number>()

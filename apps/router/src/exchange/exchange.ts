@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { BlockList, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { errorCatalogue, problem, problemContentType, type HostRoute } from '@berth/contracts'
+import type { HostRoute } from '@berth/contracts'
 import { maxPackedConcurrency } from '../admission/balance.ts'
 import type { Claim } from '../admission/replica.ts'
 import type { RevisionAdmission } from '../admission/revision.ts'
@@ -10,6 +10,7 @@ import type { RouteTable } from '../routes/route-table.ts'
 import { pickByWeight } from '../routes/weighted-pick.ts'
 import type { UpstreamCall, UpstreamFailure, UpstreamListener } from '../upstream/upstream.ts'
 import type { AccessLine, Outcome } from './access-line.ts'
+import { Answer } from './answer.ts'
 import { askerOf } from './asker.ts'
 import { answerTo, type Failure } from './failure.ts'
 import { headersForClient, headersForReplica, type Asker } from './headers.ts'
@@ -55,6 +56,7 @@ export class Exchange {
   readonly #upgrade: UpgradeOffer | undefined
   readonly #startedAt = performance.now()
   readonly #asker: Asker
+  readonly #answer: Answer
   readonly #body: RequestBody
   #accepted: Accepted | undefined
   #route: HostRoute | undefined
@@ -66,7 +68,6 @@ export class Exchange {
   #tunnel: Duplex | undefined
   #retries = 0
   #queuedMs = 0
-  #sentBytes = 0
   #status = 0
   #abandoned = false
   #ended = false
@@ -81,6 +82,7 @@ export class Exchange {
     this.#request = request
     this.#response = response
     this.#upgrade = options.upgrade
+    this.#answer = new Answer(request, response)
     this.#asker = askerOf(request.rawHeaders, request.socket.remoteAddress, context.trustedProxies)
     this.#body = new RequestBody(request, () => {
       if (options.expectsContinue) response.writeContinue()
@@ -117,7 +119,7 @@ export class Exchange {
   breakOff(): void {
     this.#call?.abort()
     this.#tunnel?.destroy()
-    this.#destroyClient()
+    this.#answer.reset()
     this.#end('broken-off')
   }
 
@@ -170,7 +172,7 @@ export class Exchange {
       data: (chunk) => this.#data(chunk),
       end: () => {
         this.#release()
-        if (!this.#abandoned) this.#finishAnswer()
+        if (!this.#abandoned) this.#answer.end()
         this.#end(this.#abandoned ? 'client-gone' : 'answered')
       },
       upgraded: (headers, socket) => {
@@ -181,41 +183,18 @@ export class Exchange {
     }
   }
 
-  #head(status: number, statusText: string, headers: string[]): void {
+  #head(status: number, text: string, headers: string[]): void {
     this.#status = status
     if (this.#abandoned) return
-    const response = this.#response
     this.#closeWhenNeeded()
-    try {
-      response.writeHead(status, statusText, headersForClient(headers))
-    } catch {
-      this.#call?.abort()
-      this.#release()
-      this.#fail({
-        kind: 'upstream',
-        failure: { kind: 'protocol', written: true, message: 'header refused' },
-      })
-      return
-    }
-    response.on('drain', () => this.#call?.resume())
-    // A head without a body yet (an event stream, say) goes out by itself; else it travels with the first bytes.
-    setImmediate(() => {
-      if (!this.#ended && this.#sentBytes === 0) response.flushHeaders()
-    })
+    if (this.#answer.head(status, text, headersForClient(headers), () => this.#call?.resume())) return
+    this.#call?.abort()
+    this.#release()
+    this.#fail({ kind: 'upstream', failure: { kind: 'protocol', written: true, message: 'header refused' } })
   }
 
   #data(chunk: Buffer): boolean {
-    if (this.#abandoned || this.#ended) return true
-    this.#sentBytes += chunk.length
-    return this.#response.write(chunk)
-  }
-
-  #finishAnswer(): void {
-    const request = this.#request
-    this.#response.end(() => {
-      // The app answered without reading the body: a client that goes on sending is cut off.
-      if (!request.complete) setTimeout(() => request.complete || request.socket.destroy(), 1000).unref()
-    })
+    return this.#abandoned || this.#ended || this.#answer.write(chunk)
   }
 
   #open(headers: string[], socket: Duplex): void {
@@ -226,7 +205,7 @@ export class Exchange {
     }
     this.#status = 101
     this.#tunnel = socket
-    this.#response.detachSocket(upgrade.socket)
+    this.#answer.handOver(upgrade.socket)
     joinTunnel(upgrade, headersForClient(headers), socket, () => {
       this.#release()
       this.#end('answered')
@@ -243,7 +222,7 @@ export class Exchange {
     if (this.#ended) return
     if (this.#abandoned) return this.#end('client-gone')
     if (answered) {
-      this.#destroyClient()
+      this.#answer.reset()
       return this.#end('broken-off')
     }
     const again = mayRetry({
@@ -269,7 +248,7 @@ export class Exchange {
     this.#release()
     if (this.#abandoned) return this.#end('client-gone')
     if (this.#status === 0) return this.#fail({ kind: 'timed-out', timeoutMs })
-    this.#destroyClient()
+    this.#answer.reset()
     this.#end('timed-out')
   }
 
@@ -293,35 +272,16 @@ export class Exchange {
   #fail(failure: Failure): void {
     if (this.#ended) return
     const answer = answerTo(failure)
-    const response = this.#response
-    const body = JSON.stringify(problem(answer.code, answer.detail, this.#asker.requestId))
-    this.#status = errorCatalogue[answer.code].status
-    if (answer.close) response.shouldKeepAlive = false
-    this.#closeWhenNeeded()
-    response.writeHead(this.#status, {
-      'content-type': problemContentType,
-      'content-length': Buffer.byteLength(body),
-      'x-request-id': this.#asker.requestId,
-      ...(answer.retryAfterSeconds === undefined ? {} : { 'retry-after': String(answer.retryAfterSeconds) }),
-      ...(answer.code === 'method-not-allowed'
-        ? { allow: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS' }
-        : {}),
-    })
+    if (answer.close) this.#answer.closeAfterwards()
+    this.#closeWhenNeeded(true)
     this.#body.abandon()
-    response.end(this.#request.method === 'HEAD' ? undefined : body)
+    this.#status = this.#answer.refuse(answer, this.#asker.requestId)
     this.#end('refused', answer.code)
   }
 
-  #closeWhenNeeded(): void {
+  #closeWhenNeeded(failed = this.#status >= 400): void {
     const bodyUnread = this.#accepted?.hasBody === true && !this.#request.complete
-    const failed = this.#status >= 400 && bodyUnread
-    if (failed || this.#context.draining() || this.#upgrade) this.#response.shouldKeepAlive = false
-  }
-
-  /** Never a clean end: a reset, so that no client takes a part for the whole. */
-  #destroyClient(): void {
-    const { socket } = this.#request
-    if (!socket.destroyed) socket.resetAndDestroy()
+    if ((failed && bodyUnread) || this.#context.draining() || this.#upgrade) this.#answer.closeAfterwards()
   }
 
   #release(): void {
@@ -344,7 +304,7 @@ export class Exchange {
       status: outcome === 'client-gone' && this.#status === 0 ? 499 : this.#status,
       ms: performance.now() - this.#startedAt,
       queuedMs: this.#queuedMs,
-      bytes: this.#sentBytes,
+      bytes: this.#answer.bytes,
       retries: this.#retries,
       ...(this.#route ? { project: this.#route.project, service: this.#route.service } : {}),
       ...(this.#revision ? { revision: this.#revision.route.name } : {}),

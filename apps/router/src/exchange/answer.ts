@@ -1,0 +1,94 @@
+import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { errorCatalogue, problem, problemContentType } from '@berth/contracts'
+import type { FailureAnswer } from './failure.ts'
+
+/** A client that goes on sending a body that nobody reads is cut off this long after its answer. */
+const unreadBodyMs = 1000
+/** What a status line may carry (RFC 9112, 4): anything else would be refused by Node. */
+const printableText = /^[\t\x20-\x7e\x80-\xff]*$/
+
+/** The answer to one request, as its client gets it. */
+export class Answer {
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  #bytes = 0
+
+  constructor(request: IncomingMessage, response: ServerResponse) {
+    this.#request = request
+    this.#response = response
+  }
+
+  /** Bytes of the body that were handed on. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** The connection ends with this answer. */
+  closeAfterwards(): void {
+    if (!this.#response.headersSent) this.#response.shouldKeepAlive = false
+    else this.#response.once('finish', () => this.#request.socket.destroySoon())
+  }
+
+  /**
+   * Begins an answer of an app, headers flat. Returns false when Node refuses one of them: nothing has been sent
+   * then. `onDrain` is called whenever a client that was too slow wants more.
+   */
+  head(status: number, text: string, headers: string[], onDrain: () => void): boolean {
+    const response = this.#response
+    try {
+      response.writeHead(status, printableText.test(text) ? text : STATUS_CODES[status], headers)
+    } catch {
+      response.statusMessage = ''
+      return false
+    }
+    response.on('drain', onDrain)
+    // A head without a body yet (an event stream, say) goes out by itself; else it travels with the first bytes.
+    setImmediate(() => {
+      if (!response.writableEnded && !response.destroyed && this.#bytes === 0) response.flushHeaders()
+    })
+    return true
+  }
+
+  /** Returns false to be given no more until `onDrain`. */
+  write(chunk: Buffer): boolean {
+    this.#bytes += chunk.length
+    return this.#response.write(chunk)
+  }
+
+  /** The app's answer is complete. */
+  end(): void {
+    const request = this.#request
+    this.#response.end(() => {
+      // The app answered without reading the body.
+      if (!request.complete)
+        setTimeout(() => request.complete || request.socket.destroy(), unreadBodyMs).unref()
+    })
+  }
+
+  /** The whole answer of the router itself; returns its status. */
+  refuse({ code, detail, retryAfterSeconds }: FailureAnswer, requestId: string): number {
+    const { status } = errorCatalogue[code]
+    const body = JSON.stringify(problem(code, detail, requestId))
+    this.#response.writeHead(status, {
+      'content-type': problemContentType,
+      'content-length': Buffer.byteLength(body),
+      'x-request-id': requestId,
+      ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
+      ...(status === 405 ? { allow: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS' } : {}),
+    })
+    this.#response.end(this.#request.method === 'HEAD' ? undefined : body)
+    return status
+  }
+
+  /** Leaves the socket to a tunnel. */
+  handOver(socket: Socket): void {
+    this.#response.detachSocket(socket)
+  }
+
+  /** Never a clean end: a reset, so that no client takes a part for the whole. */
+  reset(): void {
+    const { socket } = this.#request
+    if (!socket.destroyed) socket.resetAndDestroy()
+  }
+}
