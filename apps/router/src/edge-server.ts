@@ -1,6 +1,7 @@
 import { createServer, ServerResponse, type IncomingMessage, type Server } from 'node:http'
 import * as net from 'node:net'
 import { errorCatalogue, problem, problemContentType, type ErrorCode } from '@berth/contracts'
+import type { Connections } from './connections.ts'
 import { Exchange, type ExchangeContext } from './exchange/exchange.ts'
 import { maxUriBytes } from './exchange/request-check.ts'
 
@@ -15,8 +16,8 @@ const backlog = 4096
 /** Where the edge listens: a descriptor that somebody has bound, or an address. */
 export type EdgePlace = { fd: number } | { host: string; port: number }
 
-/** A server for clients, one per place; it does not listen yet. */
-export function createEdgeServer(context: ExchangeContext): Server {
+/** A server for clients, one per place, with its connections among `connections`; it does not listen yet. */
+export function createEdgeServer(context: ExchangeContext, connections: Connections): Server {
   const server = createServer({
     httpValidation: 'strict',
     maxHeaderSize: maxHeaderBytes,
@@ -31,9 +32,14 @@ export function createEdgeServer(context: ExchangeContext): Server {
   })
   // Node would drop what is above the limit silently; request-check counts and refuses.
   server.maxHeadersCount = 0
-  server.on('request', (request, response) => new Exchange(context, request, response).begin())
+  server.on('connection', (socket: net.Socket) => connections.opened(socket))
+  function begin(request: IncomingMessage, response: ServerResponse, expectsContinue = false): void {
+    if (connections.isClosing(request.socket)) return
+    new Exchange(context, request, response, { expectsContinue }).begin()
+  }
+  server.on('request', (request, response) => begin(request, response))
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
-    new Exchange(context, request, response, { expectsContinue: true }).begin(),
+    begin(request, response, true),
   )
   server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
     refuse(request.socket, 'expectation-failed', 'Only 100-continue can be expected.')

@@ -6,6 +6,7 @@ import * as net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { WebSocket, WebSocketServer } from 'ws'
 import { eventually, startApp, type App } from './testing/edge.ts'
 import { aReplica, aRevision, aSnapshot, testInstallation } from './testing/routes.ts'
 
@@ -22,6 +23,9 @@ function bind(): { fd: number; port: number; close(): void } {
   return { fd: handle.fd, port: name.port ?? 0, close: () => handle.close() }
 }
 
+/** More than the kernel takes for a client that does not read. */
+const page = Buffer.alloc(16 * 1024 * 1024, 'page')
+
 let folder: string
 let app: App
 const edge = bind()
@@ -32,8 +36,13 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'br-'))
   app = await startApp((request, response) => {
     request.resume()
-    setTimeout(() => response.end('ok'), 5)
+    if (request.url === '/page') response.end(page)
+    else setTimeout(() => response.end('ok'), 5)
   })
+  const sockets = new WebSocketServer({ noServer: true })
+  app.server.on('upgrade', (request, socket, head) =>
+    sockets.handleUpgrade(request, socket, head, (peer) => peer.on('message', (data) => peer.send(data))),
+  )
   const table = aSnapshot({ revisions: [aRevision({ replicas: [aReplica('r1', app.port)] })] })
   await writeFile(join(folder, 'routes.json'), JSON.stringify(table))
 })
@@ -131,4 +140,36 @@ test('routers replace each other under load from their kept tables, and no reque
   expect(failures).toEqual([])
   current.kill('SIGTERM')
   await once(current, 'exit')
+})
+
+test('a slow reader and a WebSocket stay with the router that they began with until they are done', async () => {
+  const before = startProcess()
+  await untilReady(before)
+  const reader = net.connect(edge.port, '127.0.0.1')
+  reader.write('GET /page HTTP/1.1\r\nHost: hello.localhost\r\nConnection: close\r\n\r\n')
+  await once(reader, 'readable')
+  const socket = new WebSocket(`ws://127.0.0.1:${edge.port}/`, { headers: { host: 'hello.localhost' } })
+  await once(socket, 'open')
+
+  const after = startProcess()
+  await untilReady(after)
+  before.kill('SIGTERM')
+  // Idle connections are closed after two seconds; these are not idle.
+  await new Promise((resolve) => {
+    setTimeout(resolve, 4000)
+  })
+  socket.send('still there?')
+  expect(String(((await once(socket, 'message')) as [Buffer])[0])).toBe('still there?')
+  let received = 0
+  reader.on('data', (chunk: Buffer) => {
+    received += chunk.length
+  })
+  await once(reader, 'close')
+  expect(received).toBeGreaterThan(page.length)
+  expect(before.exitCode).toBeNull()
+  const ended = once(before, 'exit')
+  socket.close()
+  expect(await ended).toEqual([0, null])
+  after.kill('SIGTERM')
+  await once(after, 'exit')
 })

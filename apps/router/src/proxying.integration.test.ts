@@ -221,6 +221,28 @@ describe('when a replica fails', () => {
   })
 })
 
+test('a client that takes nothing of its answer is cut off at the request timeout', async () => {
+  let asked = 0
+  const { port, leader } = await serving(
+    (_request, response) => {
+      asked += 1
+      response.end(Buffer.alloc(16 * 1024))
+    },
+    { timeoutMs: 1500 },
+  )
+  const socket = connect(port, '127.0.0.1').pause()
+  const failed = once(socket, 'error')
+  // More than the kernel takes on both sides, so that the last answers are complete in the router and stay there.
+  socket.write('GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n'.repeat(400))
+  await eventually(() => asked === 400)
+  await eventually(() => leader.last('report')?.revisions.every(({ inFlight }) => inFlight === 0))
+  await new Promise((resolve) => {
+    setTimeout(resolve, 2000)
+  })
+  socket.resume()
+  expect(await failed).toMatchObject([{ code: 'ECONNRESET' }])
+})
+
 test('a status text that nobody may send on is replaced by the usual one', async () => {
   const { port } = await serving((request) =>
     request.socket.end('HTTP/1.1 201 Gemacht \u2713\r\nContent-Length: 2\r\n\r\nok'),

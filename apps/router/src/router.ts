@@ -8,8 +8,9 @@ import { openLeaderChannel } from './channel/leader-channel.ts'
 import { openLeaderLink } from './channel/leader-link.ts'
 import { startReporting } from './channel/reporting.ts'
 import type { RouterConfig } from './config.ts'
+import { Connections } from './connections.ts'
 import { createEdgeServer, listenAt } from './edge-server.ts'
-import type { Exchange, ExchangeContext } from './exchange/exchange.ts'
+import type { ExchangeContext } from './exchange/exchange.ts'
 import { stopServing } from './graceful-stop.ts'
 import { createMetrics } from './metrics.ts'
 import { openRedisChannel } from './redis/redis-channel.ts'
@@ -34,7 +35,7 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
   // One id per process: while one router replaces another, the leader has to wait for both.
   const router = `${config.name}-${incarnation.slice(0, 8)}`
   const store = createTableStore(config.tableFile, log)
-  const exchanges = new Set<Exchange>()
+  const connections = new Connections()
   let table: RouteTable | undefined
   let draining = false
   let listening = false
@@ -111,10 +112,10 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
     revisions,
     trustedProxies: config.trustedProxies,
     random: Math.random,
-    draining: () => draining,
-    onBegin: (exchange) => exchanges.add(exchange),
+    closesAfter: (exchange) => draining && connections.isNewest(exchange),
+    onBegin: (exchange) => connections.begin(exchange),
     onEnd(exchange, line) {
-      exchanges.delete(exchange)
+      connections.end(exchange)
       metrics.observe(line)
       log.info(line, 'request ended')
     },
@@ -129,7 +130,7 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
   const servers: Server[] = []
   const edgePorts: number[] = []
   for (const place of config.edge) {
-    const server = createEdgeServer(context)
+    const server = createEdgeServer(context, connections)
     const sharesPort = 'port' in place && place.port === 0 && edgePorts[0] !== undefined
     try {
       edgePorts.push(await listenAt(server, sharesPort ? { ...place, port: edgePorts[0] ?? 0 } : place))
@@ -148,8 +149,8 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
     async stop() {
       draining = true
       admin.close()
-      log.info({ inFlight: exchanges.size }, 'router is stopping')
-      const brokenOff = await stopServing({ servers, exchanges, drainMs: config.drainMs })
+      log.info({ inFlight: connections.exchanges().length }, 'router is stopping')
+      const brokenOff = await stopServing({ servers, connections, drainMs: config.drainMs })
       reporting.close()
       link.send({ kind: 'goodbye' })
       await link.close()

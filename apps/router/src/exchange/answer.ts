@@ -13,6 +13,7 @@ export class Answer {
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   #bytes = 0
+  #closes = false
 
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.#request = request
@@ -25,7 +26,13 @@ export class Answer {
   }
 
   /** The connection ends with this answer. */
+  get closes(): boolean {
+    return this.#closes
+  }
+
   closeAfterwards(): void {
+    if (this.#closes) return
+    this.#closes = true
     if (!this.#response.headersSent) this.#response.shouldKeepAlive = false
     else this.#response.once('finish', () => this.#request.socket.destroySoon())
   }
@@ -56,18 +63,20 @@ export class Answer {
     return this.#response.write(chunk)
   }
 
-  /** The app's answer is complete. */
-  end(): void {
+  /** The app's answer is complete. `onTaken`: the last of it has left for the client. */
+  end(onTaken: () => void): void {
     const request = this.#request
-    this.#response.end(() => {
+    this.#response.once('finish', () => {
+      onTaken()
       // The app answered without reading the body.
       if (!request.complete)
         setTimeout(() => request.complete || request.socket.destroy(), unreadBodyMs).unref()
     })
+    this.#response.end()
   }
 
-  /** The whole answer of the router itself; returns its status. */
-  refuse({ code, detail, retryAfterSeconds }: FailureAnswer, requestId: string): number {
+  /** The whole answer of the router itself, `onTaken` as above; returns its status. */
+  refuse({ code, detail, retryAfterSeconds }: FailureAnswer, requestId: string, onTaken: () => void): number {
     const { status } = errorCatalogue[code]
     const body = JSON.stringify(problem(code, detail, requestId))
     this.#response.writeHead(status, {
@@ -77,6 +86,7 @@ export class Answer {
       ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
       ...(status === 405 ? { allow: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS' } : {}),
     })
+    this.#response.once('finish', onTaken)
     this.#response.end(this.#request.method === 'HEAD' ? undefined : body)
     return status
   }

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { BlockList, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { HostRoute } from '@berth/contracts'
+import type { ErrorCode, HostRoute } from '@berth/contracts'
 import { maxPackedConcurrency } from '../admission/balance.ts'
 import type { Claim } from '../admission/replica.ts'
 import type { RevisionAdmission } from '../admission/revision.ts'
@@ -26,10 +26,12 @@ import { joinTunnel } from './tunnel.ts'
  * waiting    in the queue of the revision, holds no slot
  * sending    holds a slot, no byte of an answer yet
  * answering  the head has come and goes to the client
+ * leaving    the answer is complete and holds no slot; the client has not taken all of it yet
  * abandoned  the client is gone; the slot is kept until the app is done (concurrency 1 to 3 only)
  * ended      nothing is held any more, the access line is written
  *
- * received, waiting and sending end in an answer of the router when something fails; answering can only break off.
+ * received, waiting and sending end in an answer of the router when something fails; answering and leaving can only
+ * break off.
  * sending goes back to waiting once, when the retry rule allows it.
  */
 
@@ -38,8 +40,8 @@ export type ExchangeContext = {
   revisions: Revisions
   trustedProxies: BlockList
   random(): number
-  /** The router is stopping: every answer closes its connection. */
-  draining(): boolean
+  /** The router is stopping, and this is the last answer on its connection. */
+  closesAfter(exchange: Exchange): boolean
   onBegin(exchange: Exchange): void
   onEnd(exchange: Exchange, line: AccessLine): void
 }
@@ -48,6 +50,8 @@ export type ExchangeContext = {
 export type UpgradeOffer = { socket: Socket; head: Buffer }
 
 const longestTimerMs = 2 ** 31 - 1
+/** A client gets this long to take an answer of the router itself. */
+const refusalDeadlineMs = 10_000
 
 export class Exchange {
   readonly #context: ExchangeContext
@@ -69,6 +73,7 @@ export class Exchange {
   #retries = 0
   #queuedMs = 0
   #status = 0
+  #code: ErrorCode | undefined
   #abandoned = false
   #ended = false
 
@@ -87,6 +92,16 @@ export class Exchange {
     this.#body = new RequestBody(request, () => {
       if (options.expectsContinue) response.writeContinue()
     })
+  }
+
+  /** The connection that it came on. */
+  get socket(): Socket {
+    return this.#request.socket
+  }
+
+  /** The answer is the last one on its connection, and has said so or is going to. */
+  get closesConnection(): boolean {
+    return this.#answer.closes
   }
 
   get isTunnel(): boolean {
@@ -172,8 +187,8 @@ export class Exchange {
       data: (chunk) => this.#data(chunk),
       end: () => {
         this.#release()
-        if (!this.#abandoned) this.#answer.end()
-        this.#end(this.#abandoned ? 'client-gone' : 'answered')
+        if (this.#abandoned) return this.#end('client-gone')
+        this.#answer.end(() => this.#end('answered'))
       },
       upgraded: (headers, socket) => {
         claim.replica.succeeded()
@@ -241,6 +256,7 @@ export class Exchange {
     // Nothing has been sent: the wait for a slot used the whole time up, which is no fault of the app.
     if (this.#leaveQueue && this.#revision) {
       this.#leaveQueue()
+      this.#leaveQueue = undefined
       return this.#fail(this.#revision.deadlineRefusal())
     }
     this.#call?.abort()
@@ -270,18 +286,21 @@ export class Exchange {
   }
 
   #fail(failure: Failure): void {
-    if (this.#ended) return
+    if (this.#ended || this.#code !== undefined) return
     const answer = answerTo(failure)
     if (answer.close) this.#answer.closeAfterwards()
     this.#closeWhenNeeded(true)
     this.#body.abandon()
-    this.#status = this.#answer.refuse(answer, this.#asker.requestId)
-    this.#end('refused', answer.code)
+    this.#code = answer.code
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#timedOut(refusalDeadlineMs), refusalDeadlineMs)
+    this.#status = this.#answer.refuse(answer, this.#asker.requestId, () => this.#end('refused'))
   }
 
   #closeWhenNeeded(failed = this.#status >= 400): void {
     const bodyUnread = this.#accepted?.hasBody === true && !this.#request.complete
-    if ((failed && bodyUnread) || this.#context.draining() || this.#upgrade) this.#answer.closeAfterwards()
+    if ((failed && bodyUnread) || this.#context.closesAfter(this) || this.#upgrade)
+      this.#answer.closeAfterwards()
   }
 
   #release(): void {
@@ -290,7 +309,7 @@ export class Exchange {
     claim?.release()
   }
 
-  #end(outcome: Outcome, code?: string): void {
+  #end(outcome: Outcome): void {
     if (this.#ended) return
     this.#ended = true
     clearTimeout(this.#timer)
@@ -308,7 +327,7 @@ export class Exchange {
       retries: this.#retries,
       ...(this.#route ? { project: this.#route.project, service: this.#route.service } : {}),
       ...(this.#revision ? { revision: this.#revision.route.name } : {}),
-      ...(code === undefined ? {} : { code }),
+      ...(this.#code === undefined ? {} : { code: this.#code }),
     })
   }
 
