@@ -1,9 +1,8 @@
 import { createServer, ServerResponse, type IncomingMessage, type Server } from 'node:http'
 import * as net from 'node:net'
-import { errorCatalogue, problem, problemContentType, type ErrorCode } from '@berth/contracts'
 import type { Connections } from './connections.ts'
 import { Exchange, type ExchangeContext } from './exchange/exchange.ts'
-import { maxUriBytes } from './exchange/request-check.ts'
+import { refusalOf, refuseUnparsed, type ParserError } from './exchange/unparsed.ts'
 
 /** A client gets this long to send its head. Bodies are bounded by the request timeout of their revision. */
 const headersTimeoutMs = 10_000
@@ -28,11 +27,13 @@ export function createEdgeServer(context: ExchangeContext, connections: Connecti
     requireHostHeader: false,
     // Anything but a WebSocket, one with a body, or one behind an answer that is still to come stays plain HTTP/1.1:
     // its Upgrade header is dropped.
-    shouldUpgradeCallback: (request) => asksForWebSocket(request) && !answering(request.socket),
+    shouldUpgradeCallback: (request) =>
+      asksForWebSocket(request) && connections.on(request.socket).length === 0,
   })
   // Node would drop what is above the limit silently; request-check counts and refuses.
   server.maxHeadersCount = 0
   server.on('connection', (socket: net.Socket) => connections.opened(socket))
+
   function begin(request: IncomingMessage, response: ServerResponse, expectsContinue = false): void {
     if (connections.isClosing(request.socket)) return
     new Exchange(context, request, response, { expectsContinue }).begin()
@@ -41,19 +42,31 @@ export function createEdgeServer(context: ExchangeContext, connections: Connecti
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
     begin(request, response, true),
   )
-  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
-    refuse(request.socket, 'expectation-failed', 'Only 100-continue can be expected.')
-    response.destroy()
+  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
+    begin(request, response),
+  )
+
+  /** An upgrade or CONNECT: Node has taken its parser off the socket. */
+  function beginDetached(request: IncomingMessage, socket: net.Socket, head: Buffer): void {
+    socket.on('error', () => socket.destroy())
+    const before = connections.on(socket)
+    if (before.length === 0)
+      new Exchange(context, request, responseOn(socket, request), { upgrade: { socket, head } }).begin()
+    // A CONNECT behind requests whose answers could not be written any more.
+    else for (const exchange of before) exchange.breakOff()
+  }
+  server.on('upgrade', beginDetached)
+  server.on('connect', beginDetached)
+
+  server.on('clientError', (error: ParserError, socket: net.Socket) => {
+    const refusal = socket.writable ? refusalOf(error) : undefined
+    const newest = connections.on(socket).at(-1)
+    if (refusal === undefined || (newest && error.code === 'HPE_INVALID_EOF_STATE')) socket.destroy()
+    else if (newest) newest.clientBroke(refusal)
+    // A connection that was opened ahead and never used.
+    else if (socket.bytesRead === 0) socket.destroy()
+    else context.onRefused(refuseUnparsed(socket, refusal))
   })
-  server.on('upgrade', (request: IncomingMessage, socket: net.Socket, head: Buffer) =>
-    upgrade(context, request, socket, head),
-  )
-  server.on('connect', (_request: IncomingMessage, socket: net.Socket) =>
-    refuse(socket, 'method-not-allowed', 'CONNECT is not allowed.'),
-  )
-  server.on('clientError', (error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket: net.Socket) =>
-    refuseUnparsed(error, socket),
-  )
   return server
 }
 
@@ -91,48 +104,16 @@ function asksForWebSocket(request: IncomingMessage): boolean {
   )
 }
 
-function upgrade(context: ExchangeContext, request: IncomingMessage, socket: net.Socket, head: Buffer): void {
-  socket.on('error', () => socket.destroy())
-  if (answering(socket)) return void socket.destroy()
+/** A response on a socket that has no parser any more; its connection closes after it. */
+function responseOn(socket: net.Socket, request: IncomingMessage): ServerResponse {
   const response = new ServerResponse(request)
   response.shouldKeepAlive = false
   response.assignSocket(socket)
-  // Node has taken its own listener away with the parser. Once the tunnel is open the response has no socket.
+  // Node has taken its own listener away with the parser. Once a tunnel is open the response has no socket.
   socket.on('drain', () => response.socket && response.emit('drain'))
   response.on('finish', () => {
     response.detachSocket(socket)
     socket.destroySoon()
   })
-  new Exchange(context, request, response, { upgrade: { socket, head } }).begin()
-}
-
-/** The answer that a socket waits for or is in the middle of; Node has no public name for it. */
-function answering(socket: net.Socket): ServerResponse | undefined {
-  return (socket as net.Socket & { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
-}
-
-function refuseUnparsed(error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket: net.Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable || answering(socket)?.headersSent) {
-    socket.destroy()
-    return
-  }
-  if (error.code === 'HPE_HEADER_OVERFLOW') {
-    const target = error.rawPacket?.subarray(0, maxUriBytes + 1) ?? Buffer.alloc(0)
-    if (target.length > maxUriBytes && !target.includes(0x0a))
-      refuse(socket, 'uri-too-long', 'The request target is longer than 8 KiB.')
-    else refuse(socket, 'headers-too-large', 'The request header is longer than 16 KiB.')
-  } else refuse(socket, 'malformed-request', 'The request cannot be understood.')
-}
-
-/** Answers on the bare socket and closes it. */
-function refuse(socket: net.Socket, code: ErrorCode, detail: string): void {
-  const { status, title } = errorCatalogue[code]
-  const body = JSON.stringify(problem(code, detail, ''))
-  const allow = status === 405 ? 'Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n' : ''
-  socket.on('error', () => socket.destroy())
-  socket.end(
-    `HTTP/1.1 ${status} ${title}\r\nContent-Type: ${problemContentType}\r\n${allow}` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-    () => socket.destroy(),
-  )
+  return response
 }

@@ -1,6 +1,8 @@
 import { connect, createServer, type Server } from 'node:net'
+import { pino } from 'pino'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { eventually, sendRaw, startEdge, type Edge } from './testing/edge.ts'
+import type { AccessLine } from './exchange/access-line.ts'
+import { ask, eventually, sendRaw, startEdge, type Edge } from './testing/edge.ts'
 import { aReplica, aRevision } from './testing/routes.ts'
 
 /** An origin that records every byte: what a smuggled request would look like to an app. */
@@ -89,6 +91,30 @@ describe('the app sees nothing of a request that could be read in two ways', () 
     expect(answer).toMatch(/\r\nconnection: close\r\n/i)
     // A chunk that is malformed is noticed while the head may be on its way: what counts is that it never ends.
     if (arrived !== '') expect(arrived).not.toContain('0\r\n\r\n')
+  })
+})
+
+describe('the parser gives up on what never becomes a request', () => {
+  test('a head that does not come whole in 10 s is 408, a connection that never said anything just ends', async () => {
+    const [slow, silent] = await Promise.all([
+      sendRaw(edge.port, 'GET / HTTP/1.1\r\nHost: hello'),
+      sendRaw(edge.port, ''),
+    ])
+    expect(slow).toMatch(/^HTTP\/1.1 408 [^]*\r\nconnection: close\r\n[^]*"code":"request-incomplete"/)
+    expect(silent).toBe('')
+  })
+
+  test('its answers are counted and written down like any other', async () => {
+    const lines: AccessLine[] = []
+    const log = pino({}, { write: (line) => void lines.push(JSON.parse(line) as AccessLine) })
+    const logged = await startEdge({}, {}, log)
+    const answer = await sendRaw(logged.port, 'NOT HTTP\r\n\r\n')
+    const [line] = lines.filter(({ outcome }) => outcome === 'refused')
+    expect(line).toMatchObject({ status: 400, code: 'malformed-request' })
+    expect(answer).toContain(`"requestId":"${line?.requestId}"`)
+    const { body } = await ask({ port: logged.router.adminPort, path: '/metrics' })
+    expect(body).toContain('berth_router_requests_total{project="",service="",status="4xx"} 1')
+    await logged.close()
   })
 })
 

@@ -10,6 +10,7 @@ import { startReporting } from './channel/reporting.ts'
 import type { RouterConfig } from './config.ts'
 import { Connections } from './connections.ts'
 import { createEdgeServer, listenAt } from './edge-server.ts'
+import type { AccessLine } from './exchange/access-line.ts'
 import type { ExchangeContext } from './exchange/exchange.ts'
 import { stopServing } from './graceful-stop.ts'
 import { createMetrics } from './metrics.ts'
@@ -107,6 +108,11 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
     send: (frame) => link.send(frame),
   })
 
+  function record(line: AccessLine): void {
+    metrics.observe(line)
+    log.info(line, 'request ended')
+  }
+
   const context: ExchangeContext = {
     table: () => table,
     revisions,
@@ -114,10 +120,10 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
     random: Math.random,
     closesAfter: (exchange) => draining && connections.isNewest(exchange),
     onBegin: (exchange) => connections.begin(exchange),
+    onRefused: record,
     onEnd(exchange, line) {
       connections.end(exchange)
-      metrics.observe(line)
-      log.info(line, 'request ended')
+      record(line)
     },
   }
   const admin = createAdminServer({

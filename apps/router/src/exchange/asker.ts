@@ -18,9 +18,13 @@ export function askerOf(
   return {
     address,
     trusted: trusted.check(address, address.includes(':') ? 'ipv6' : 'ipv4'),
-    requestId: requestId && validRequestId.test(requestId) ? requestId : randomBytes(12).toString('hex'),
+    requestId: requestId && validRequestId.test(requestId) ? requestId : newRequestId(),
     traceparent: traceparent && validTraceparent.test(traceparent) ? traceparent : newTraceparent(),
   }
+}
+
+export function newRequestId(): string {
+  return randomBytes(12).toString('hex')
 }
 
 /** Reads `10.0.0.0/8, 127.0.0.1, fd00::/8`. Throws with the part that is no address. */

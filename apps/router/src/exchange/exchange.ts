@@ -14,7 +14,7 @@ import { Answer } from './answer.ts'
 import { askerOf } from './asker.ts'
 import { answerTo, type Failure } from './failure.ts'
 import { headersForClient, headersForReplica, type Asker } from './headers.ts'
-import { checkRequest, type Accepted } from './request-check.ts'
+import { checkRequest, type Accepted, type Refused } from './request-check.ts'
 import { RequestBody } from './request-body.ts'
 import { mayRetry } from './retry.ts'
 import { joinTunnel } from './tunnel.ts'
@@ -43,6 +43,8 @@ export type ExchangeContext = {
   /** The router is stopping, and this is the last answer on its connection. */
   closesAfter(exchange: Exchange): boolean
   onBegin(exchange: Exchange): void
+  /** Something was refused that never became a request. */
+  onRefused(line: AccessLine): void
   onEnd(exchange: Exchange, line: AccessLine): void
 }
 
@@ -128,6 +130,18 @@ export class Exchange {
     const { timeoutMs } = this.#revision.route
     this.#timer = setTimeout(() => this.#timedOut(timeoutMs), Math.min(timeoutMs, longestTimerMs))
     this.#enter(this.#revision)
+  }
+
+  /** Its body, or what follows it on the connection, cannot be understood. */
+  clientBroke(refusal: Refused): void {
+    if (this.#request.complete || this.#code !== undefined) return this.#answer.closeAfterwards()
+    this.#leaveQueue?.()
+    this.#leaveQueue = undefined
+    this.#call?.abort()
+    this.#release()
+    if (this.#status === 0) return this.#fail(refusal)
+    this.#answer.reset()
+    this.#end('client-gone')
   }
 
   /** Breaks the request off, whatever it is doing: the router ends. */

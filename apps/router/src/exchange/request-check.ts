@@ -26,6 +26,14 @@ export function checkRequest(message: Message): Accepted | Refused {
   if (rawHeaders.length / 2 > maxHeaders)
     return { kind: 'refused', code: 'headers-too-large', detail: 'The request has more than 100 headers.' }
 
+  const expected = httpVersion === '1.1' ? valuesOf(rawHeaders, 'expect') : []
+  if (expected.some((value) => value.toLowerCase() !== '100-continue'))
+    return {
+      kind: 'refused',
+      code: 'expectation-failed',
+      detail: 'Only 100-continue can be expected.',
+    }
+
   const hostHeader = onlyValue(rawHeaders, 'host')
   const host = hostHeader === undefined ? undefined : hostName(hostHeader)
   if (host === undefined) return refused('The request needs exactly one valid Host header.')

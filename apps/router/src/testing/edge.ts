@@ -23,6 +23,7 @@ export type Edge = {
 export async function startEdge(
   first: Partial<RouteSnapshot> = {},
   env: Record<string, string> = {},
+  log = pino({ level: 'silent' }),
 ): Promise<Edge> {
   let table = aSnapshot(first)
   const leader = await startStandInLeader(() => table)
@@ -36,7 +37,7 @@ export async function startEdge(
     BERTH_LOG_LEVEL: 'silent',
     ...env,
   })
-  const router = await startRouter(config, pino({ level: 'silent' }))
+  const router = await startRouter(config, log)
   return {
     router,
     leader,
