@@ -1,7 +1,9 @@
 import { createServer, ServerResponse, type IncomingMessage, type Server } from 'node:http'
 import * as net from 'node:net'
 import type { Connections } from './connections.ts'
+import type { AccessLine } from './exchange/access-line.ts'
 import { Exchange, type ExchangeContext } from './exchange/exchange.ts'
+import { UpgradeOffer } from './exchange/upgrade-offer.ts'
 import { refusalOf, refuseUnparsed, type ParserError } from './exchange/unparsed.ts'
 
 /** A client gets this long to send its head. Bodies are bounded by the request timeout of their revision. */
@@ -50,24 +52,35 @@ export function createEdgeServer(context: ExchangeContext, connections: Connecti
   function beginDetached(request: IncomingMessage, socket: net.Socket, head: Buffer): void {
     socket.on('error', () => socket.destroy())
     const before = connections.on(socket)
-    if (before.length === 0)
-      new Exchange(context, request, responseOn(socket, request), { upgrade: { socket, head } }).begin()
-    // A CONNECT behind requests whose answers could not be written any more.
-    else for (const exchange of before) exchange.breakOff()
+    // A CONNECT behind requests: their answers cannot be written any more.
+    for (const exchange of before) exchange.breakOff()
+    if (before.length > 0 || connections.isClosing(socket)) return
+    const upgrade = new UpgradeOffer(socket, head)
+    new Exchange(context, request, responseOn(socket, request), { upgrade }).begin()
   }
   server.on('upgrade', beginDetached)
   server.on('connect', beginDetached)
 
   server.on('clientError', (error: ParserError, socket: net.Socket) => {
-    const refusal = socket.writable ? refusalOf(error) : undefined
-    const newest = connections.on(socket).at(-1)
-    if (refusal === undefined || (newest && error.code === 'HPE_INVALID_EOF_STATE')) socket.destroy()
-    else if (newest) newest.clientBroke(refusal)
-    // A connection that was opened ahead and never used.
-    else if (socket.bytesRead === 0) socket.destroy()
-    else context.onRefused(refuseUnparsed(socket, refusal))
+    const line = parserGaveUp(error, socket, connections.on(socket).at(-1))
+    if (line) context.onRefused(line)
   })
   return server
+}
+
+/** Ends a connection that makes no sense any more, in its turn. Returns the access line of what was no exchange. */
+function parserGaveUp(
+  error: ParserError,
+  socket: net.Socket,
+  newest: Exchange | undefined,
+): AccessLine | undefined {
+  const refusal = socket.writable ? refusalOf(error) : undefined
+  // The client left in the middle of something, or opened a connection ahead that it never used.
+  const left = (newest && error.code === 'HPE_INVALID_EOF_STATE') || socket.bytesRead === 0
+  if (refusal === undefined || left) return void socket.destroy()
+  if (!newest) return refuseUnparsed(socket, refusal)
+  newest.clientBroke(refusal)
+  return undefined
 }
 
 /** Begins to accept at `place`; resolves with the port. */

@@ -29,6 +29,9 @@ async function serving(listener: RequestListener, changes: Partial<RevisionRoute
   return edge
 }
 
+const upgradeWish =
+  'GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
+
 describe('a request reaches the app of its host', () => {
   test('method, path, body and status go through as they are', async () => {
     const { port } = await serving((request, response) => {
@@ -151,15 +154,47 @@ describe('a request reaches the app of its host', () => {
     await eventually(() => running.leader.last('report')?.revisions.every(({ inFlight }) => inFlight === 0))
   })
 
+  test('what a client sends while its WebSocket waits for a replica arrives whole and once', async () => {
+    // More than the router keeps, so that the client has to wait in between.
+    const ahead = Array.from({ length: 40_000 }, (_, i) => `frame ${i},`).join('')
+    let received = ''
+    const { port } = await app((_request, response) => response.end())
+    apps[0]?.server.on('upgrade', (_request, socket, head) => {
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+      received += head.toString()
+      socket.on('data', (chunk) => {
+        received += String(chunk)
+      })
+      socket.on('end', () => socket.end('heard it all'))
+    })
+    const waiting = (edge = await startEdge())
+    const socket = connect(waiting.port, '127.0.0.1')
+    socket.write(`${upgradeWish}first,`)
+    await eventually(() => waiting.leader.last('demand')?.queued === 1)
+    socket.write(ahead)
+    waiting.change(aRevision({ replicas: [aReplica('r1', port)] }))
+    await once(socket, 'data')
+    socket.end('last')
+    const [goodbye] = (await once(socket, 'data')) as [Buffer]
+    expect(goodbye.toString()).toBe('heard it all')
+    expect(received === `first,${ahead}last`).toBe(true)
+  })
+
+  test('a client that leaves while its WebSocket waits is forgotten', async () => {
+    const { port, leader } = (edge = await startEdge())
+    const socket = connect(port, '127.0.0.1')
+    socket.write(upgradeWish)
+    await eventually(() => leader.last('demand')?.queued === 1)
+    socket.destroy()
+    await eventually(() => leader.last('report')?.revisions[0]?.queued === 0)
+  })
+
   test('an upgrade that the app refuses stays HTTP', async () => {
     const { port } = await serving((_request, response) => response.end())
     apps[0]?.server.on('upgrade', (_request, socket) =>
       socket.end('HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno'),
     )
-    const answer = await sendRaw(
-      port,
-      'GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
-    )
+    const answer = await sendRaw(port, upgradeWish)
     expect(answer).toMatch(/^HTTP\/1.1 426 Upgrade Required\r\n[^]*no$/)
   })
 
@@ -170,10 +205,7 @@ describe('a request reaches the app of its host', () => {
       socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${page.length}\r\nConnection: close\r\n\r\n`)
       socket.end(page)
     })
-    const answer = await sendRaw(
-      port,
-      'GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
-    )
+    const answer = await sendRaw(port, upgradeWish)
     expect(answer.split('\r\n\r\n', 2)[1] === page.toString()).toBe(true)
   })
 })

@@ -18,6 +18,7 @@ import { checkRequest, type Accepted, type Refused } from './request-check.ts'
 import { RequestBody } from './request-body.ts'
 import { mayRetry } from './retry.ts'
 import { joinTunnel } from './tunnel.ts'
+import type { UpgradeOffer } from './upgrade-offer.ts'
 
 /*
  * One request's life.
@@ -47,9 +48,6 @@ export type ExchangeContext = {
   onRefused(line: AccessLine): void
   onEnd(exchange: Exchange, line: AccessLine): void
 }
-
-/** A request that may become a WebSocket: its socket, and what arrived on it after the head. */
-export type UpgradeOffer = { socket: Socket; head: Buffer }
 
 const longestTimerMs = 2 ** 31 - 1
 /** A client gets this long to take an answer of the router itself. */
