@@ -108,6 +108,10 @@ export class Exchange {
     return this.#tunnel !== undefined
   }
 
+  get #hasBody(): boolean {
+    return (this.#accepted?.bodyBytes ?? 0) > 0
+  }
+
   begin(): void {
     this.#context.onBegin(this)
     this.#response.on('close', () => this.#clientGone())
@@ -154,22 +158,26 @@ export class Exchange {
     const claim = revision.tryClaim()
     if (claim) return this.#send(revision, claim)
     const since = performance.now()
+    let waiting = true
+    const stopWaiting = () => {
+      waiting = false
+      this.#leaveQueue = undefined
+      this.#queuedMs += performance.now() - since
+    }
     const queueDeadlineMs = Math.max(0, revision.route.queueDeadlineMs - this.#queuedMs)
     const leave = revision.wait({
       bytes: this.#heldBytes(),
       deadlineMs: Math.min(queueDeadlineMs, longestTimerMs),
       grant: (granted) => {
-        this.#leaveQueue = undefined
-        this.#queuedMs += performance.now() - since
+        stopWaiting()
         this.#send(revision, granted)
       },
       refuse: (refusal) => {
-        this.#leaveQueue = undefined
-        this.#queuedMs += performance.now() - since
+        stopWaiting()
         this.#fail(refusal)
       },
     })
-    if (!this.#ended) this.#leaveQueue = leave
+    if (waiting) this.#leaveQueue = leave
   }
 
   #send(revision: RevisionAdmission, claim: Claim): void {
@@ -182,7 +190,7 @@ export class Exchange {
         method: this.#request.method ?? 'GET',
         path: accepted.target,
         headers: headersForReplica(this.#request.rawHeaders, this.#asker),
-        body: accepted.hasBody ? this.#body.open() : null,
+        body: this.#hasBody ? this.#body.open() : null,
         upgrade: this.#upgrade !== undefined,
       },
       this.#listener(revision, claim),
@@ -286,7 +294,7 @@ export class Exchange {
     this.#leaveQueue?.()
     const concurrency = this.#revision?.route.concurrency ?? 0
     const packed = concurrency >= 1 && concurrency <= maxPackedConcurrency
-    const sentWhole = !this.#accepted?.hasBody || this.#body.complete
+    const sentWhole = !this.#hasBody || this.#body.complete
     if (this.#claim && packed && sentWhole && !this.#upgrade) {
       this.#abandoned = true
       this.#call?.resume()
@@ -310,7 +318,7 @@ export class Exchange {
   }
 
   #closeWhenNeeded(failed = this.#status >= 400): void {
-    const bodyUnread = this.#accepted?.hasBody === true && !this.#request.complete
+    const bodyUnread = this.#hasBody && !this.#request.complete
     if ((failed && bodyUnread) || this.#context.closesAfter(this) || this.#upgrade)
       this.#answer.closeAfterwards()
   }
@@ -343,10 +351,11 @@ export class Exchange {
     })
   }
 
-  /** What a waiting request keeps in memory: its head, and what Node has read of its body at most. */
+  /** What a waiting request keeps in memory: its head, what Node has read of its body at most, what is kept of it. */
   #heldBytes(): number {
-    let bytes = 1024
+    const bodyBytes = this.#accepted?.bodyBytes ?? 0
+    let bytes = 1024 + this.#body.keptBytes
     for (const part of this.#request.rawHeaders) bytes += part.length
-    return bytes + (this.#accepted?.hasBody ? this.#request.readableHighWaterMark : 0)
+    return bytes + Math.min(bodyBytes, this.#request.readableHighWaterMark)
   }
 }

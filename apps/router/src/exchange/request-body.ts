@@ -26,6 +26,11 @@ export class RequestBody {
     return !this.#overflowed
   }
 
+  /** What is kept for a second attempt. */
+  get keptBytes(): number {
+    return this.#overflowed ? 0 : this.#keptBytes
+  }
+
   get complete(): boolean {
     return this.#ended
   }

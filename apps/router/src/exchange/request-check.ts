@@ -5,8 +5,11 @@ import { hostName } from './host-name.ts'
 export const maxUriBytes = 8 * 1024
 const maxHeaders = 100
 
-/** A request that may be routed: `target` is in origin form and goes to the app byte for byte. */
-export type Accepted = { kind: 'accepted'; host: string; target: string; hasBody: boolean }
+/**
+ * A request that may be routed: `target` is in origin form and goes to the app byte for byte. `bodyBytes` is 0
+ * without a body and infinite when its end is not known yet.
+ */
+export type Accepted = { kind: 'accepted'; host: string; target: string; bodyBytes: number }
 /** A request of which the app sees nothing; its connection is closed. */
 export type Refused = { kind: 'refused'; code: ErrorCode; detail: string }
 
@@ -41,10 +44,10 @@ export function checkRequest(message: Message): Accepted | Refused {
   if (typeof framing === 'string') return refused(framing)
   const target = originForm(url, host, method)
   if (target === undefined) return refused('The request target is not acceptable.')
-  return { kind: 'accepted', host, target, hasBody: framing.hasBody }
+  return { kind: 'accepted', host, target, bodyBytes: framing.bodyBytes }
 }
 
-function checkFraming(rawHeaders: readonly string[], httpVersion: string): string | { hasBody: boolean } {
+function checkFraming(rawHeaders: readonly string[], httpVersion: string): string | { bodyBytes: number } {
   const lengths = valuesOf(rawHeaders, 'content-length')
   const codings = valuesOf(rawHeaders, 'transfer-encoding')
   if (lengths.length + codings.length > 1) return 'The length of the body is given more than once.'
@@ -53,7 +56,7 @@ function checkFraming(rawHeaders: readonly string[], httpVersion: string): strin
   if (length !== undefined && !/^[0-9]{1,15}$/.test(length)) return 'Content-Length is not a number.'
   if (coding !== undefined && httpVersion === '1.0') return 'HTTP/1.0 has no Transfer-Encoding.'
   if (coding !== undefined && coding.toLowerCase() !== 'chunked') return 'Transfer-Encoding must be chunked.'
-  return { hasBody: coding !== undefined || (length !== undefined && Number(length) > 0) }
+  return { bodyBytes: coding === undefined ? Number(length ?? 0) : Number.POSITIVE_INFINITY }
 }
 
 /** Printable ASCII and raw bytes above it; no space, no control, no fragment. */
