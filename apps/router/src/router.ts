@@ -127,7 +127,11 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
     },
   }
   const admin = createAdminServer({
-    notReady: () => (draining ? 'stopping' : listening ? undefined : 'no route table yet'),
+    notReady() {
+      if (draining) return 'stopping'
+      if (table === undefined) return 'no route table yet'
+      return listening ? undefined : 'starting'
+    },
     metrics: metrics.text,
     metricsType: metrics.contentType,
   })
