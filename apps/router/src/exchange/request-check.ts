@@ -59,8 +59,8 @@ function checkFraming(rawHeaders: readonly string[], httpVersion: string): strin
   return { bodyBytes: coding === undefined ? Number(length ?? 0) : Number.POSITIVE_INFINITY }
 }
 
-/** Printable ASCII and raw bytes above it; no space, no control, no fragment. */
-const cleanTarget = /^\/[\x21-\x22\x24-\x7e\x80-\xff]*$/
+/** Printable ASCII; no space, no fragment, and no bytes above it, as Node's parser has it (RFC 3986, 2). */
+const cleanTarget = /^\/[\x21-\x22\x24-\x7e]*$/
 
 /** The target as the app gets it. An absolute form has to name the host that the Host header names. */
 function originForm(url: string, host: string, method: string): string | undefined {
