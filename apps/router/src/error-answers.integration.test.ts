@@ -152,6 +152,16 @@ describe('a replica does not do its part', () => {
     expect(await sendRaw(port, half)).toMatch(/^HTTP\/1.1 504 [^]*\r\nConnection: close\r\n/)
   })
 
+  test('a client that is told to go on and never sends its body is 504', async () => {
+    const replicas = [aReplica('r1', await app((request) => request.resume()))]
+    const { port } = await edgeOf({ timeoutMs: 300, replicas })
+    const half =
+      'POST / HTTP/1.1\r\nHost: hello.localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n'
+    expect(await sendRaw(port, half)).toMatch(
+      /^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 504 [^]*\r\nConnection: close/,
+    )
+  })
+
   test('an answer that takes longer than the request timeout breaks off, and is no clean end', async () => {
     const replicas = [aReplica('r1', await app((_request, response) => response.write('begun')))]
     const { port } = await edgeOf({ timeoutMs: 300, replicas })

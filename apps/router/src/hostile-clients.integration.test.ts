@@ -223,6 +223,76 @@ describe('one request arrives, well framed, where it is harmless', () => {
     expect(arrived).toMatch(/^GET \/x\?y HTTP\/1.1\r\n/)
   })
 
+  test.each([
+    ['two spaces after the method', `GET  /x HTTP/1.1\r\n${host}Connection: close\r\n\r\n`],
+    ['two spaces after the target', `GET /x  HTTP/1.1\r\n${host}Connection: close\r\n\r\n`],
+    ['empty lines ahead', `\r\n\r\nGET /x HTTP/1.1\r\n${host}Connection: close\r\n\r\n`],
+    ['a Host in capitals', 'GET /x HTTP/1.1\r\nHost: HELLO.LocalHost\r\nConnection: close\r\n\r\n'],
+    ['a Host with its dot', 'GET /x HTTP/1.1\r\nHost: hello.localhost.\r\nConnection: close\r\n\r\n'],
+    [
+      'an upgrade that Connection does not name',
+      `GET /x HTTP/1.1\r\n${host}Upgrade: websocket\r\nConnection: close\r\n\r\n`,
+    ],
+  ])('%s', async (_what, bytes) => {
+    expect(await sendRaw(edge.port, bytes)).toMatch(/^HTTP\/1.1 200 OK\r\n/)
+    expect(arrived).toMatch(/^GET \/x HTTP\/1.1\r\nhost: hello.localhost\.?\r\n/i)
+    expect(arrived.match(/HTTP\/1.1\r\n/g)).toHaveLength(1)
+    expect(arrived.toLowerCase()).not.toContain('upgrade')
+  })
+
+  test('a target in all its ugliness, byte for byte', async () => {
+    const target = '//../%2e%2e/%00\\;a=b?%zz"<>|{}^`'
+    await sendRaw(edge.port, `GET ${target} HTTP/1.1\r\n${host}Connection: close\r\n\r\n`)
+    expect(arrived.split('\r\n')[0]).toBe(`GET ${target} HTTP/1.1`)
+  })
+
+  test('header names that mean something to JavaScript, and bytes above ASCII in a value', async () => {
+    const odd = '__proto__: a\r\n__proto__: b\r\nconstructor: c\r\nhasOwnProperty: d\r\nX: \x80\xff'
+    await sendRaw(edge.port, Buffer.from(get(`${host}Connection: close\r\n${odd}`), 'latin1'))
+    expect(arrived).toContain(`\r\n${odd}\r\n`)
+  })
+
+  test('what concerns one hop only stays here', async () => {
+    const hop =
+      'Keep-Alive: timeout=5\r\nProxy-Connection: close\r\nProxy-Authorization: Basic x\r\nTrailer: A\r\nUpgrade: foo'
+    await sendRaw(edge.port, get(`${host}${hop}\r\nTE: gzip, trailers\r\nConnection: close`))
+    expect(arrived.toLowerCase()).not.toMatch(/keep-alive:|proxy-|trailer:|upgrade|gzip/)
+    expect(arrived).toMatch(/\r\nte: trailers\r\n/)
+  })
+
+  test('OPTIONS * is answered here', async () => {
+    const answer = await sendRaw(edge.port, `OPTIONS * HTTP/1.1\r\n${host}Connection: close\r\n\r\n`)
+    expect(answer).toMatch(/^HTTP\/1.1 404 /)
+    expect(arrived).toBe('')
+  })
+
+  test('trailers of the client go nowhere', async () => {
+    const trailers = 'Host: evil\r\nX-Forwarded-For: 1.2.3.4\r\nAuthorization: Basic x\r\n'
+    const body = `5\r\nhello\r\n0\r\n${trailers}\r\n`
+    const answer = await sendRaw(edge.port, post('Connection: close\r\nTransfer-Encoding: chunked', body))
+    expect(answer).toContain('200 OK')
+    expect(arrived).toContain('hello')
+    expect(arrived).not.toMatch(/evil|1\.2\.3\.4|Basic x/)
+  })
+
+  test('a GET with a body keeps it', async () => {
+    await sendRaw(edge.port, `${get(`${host}Connection: close\r\nContent-Length: 5`)}hello`)
+    expect(arrived).toMatch(/\r\ncontent-length: 5\r\n(?:[^]*\r\n)?\r\nhello$/i)
+  })
+
+  test('what follows a request without a body is the next request of the same client', async () => {
+    const next = `GET /next HTTP/1.1\r\n${host}Connection: close\r\n\r\n`
+    const answer = await sendRaw(edge.port, post('Content-Length: 0', next))
+    expect(answer.match(/HTTP\/1.1 200 OK/g)).toHaveLength(2)
+    expect(arrived.match(/^(POST \/|GET \/next) HTTP\/1.1\r$/gm)).toHaveLength(2)
+  })
+
+  test('what follows a request that closes its connection is no request', async () => {
+    const answer = await sendRaw(edge.port, get(`${host}Connection: close`) + get(host.trimEnd()))
+    expect(answer.match(/HTTP\/1.1 /g)).toHaveLength(1)
+    expect(arrived.match(/HTTP\/1.1\r\n/g)).toHaveLength(1)
+  })
+
   test('100 headers, none of them dropped', async () => {
     const many = Array.from({ length: 98 }, (_, i) => `A${i}: b`).join('\r\n')
     await sendRaw(edge.port, get(`${host}Connection: close\r\n${many}`))
