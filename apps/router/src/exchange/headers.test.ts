@@ -61,5 +61,22 @@ test('a trusted proxy is believed, and its list goes on', () => {
 
 test('an answer keeps its own headers in order, repeated ones too', () => {
   const raw = ['Set-Cookie', 'a', 'Connection', 'close, x-y', 'X-Y', '1', 'Transfer-Encoding', 'chunked']
-  expect(headersForClient([...raw, 'Set-Cookie', 'b'])).toEqual(['Set-Cookie', 'a', 'Set-Cookie', 'b'])
+  const sent = headersForClient([...raw, 'Set-Cookie', 'b'])
+  expect(sent).toEqual(['Set-Cookie', 'a', 'Set-Cookie', 'b', 'Cache-Control', 'private'])
+})
+
+test.each([
+  [[], 'private'],
+  [['public, max-age=60, s-maxage=90'], 'private, max-age=60'],
+  [['no-cache', 'PUBLIC'], 'private, no-cache'],
+  [['max-age=60, private'], 'max-age=60, private'],
+  [['no-store'], 'no-store'],
+])('an answer that sets a cookie and says to caches %j says %j', (said, expected) => {
+  const raw = ['Set-Cookie', 'a', ...said.flatMap((value) => ['Cache-Control', value])]
+  expect(headerValue(headersForClient(raw), 'cache-control')).toBe(expected)
+})
+
+test('an answer without a cookie says to caches what the app says', () => {
+  expect(headersForClient(['Cache-Control', 'public'])).toEqual(['Cache-Control', 'public'])
+  expect(headersForClient(['X-App', 'yes'])).toEqual(['X-App', 'yes'])
 })

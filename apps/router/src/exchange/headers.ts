@@ -88,18 +88,35 @@ export function headersForReplica(raw: readonly string[], asker: Asker): string[
 export function headersForClient(raw: readonly string[]): string[] {
   const nominated = nominatedBy(raw)
   const headers: string[] = []
+  let setsCookie = false
   for (const [name, value] of pairs(raw)) {
     const lower = name.toLowerCase()
     if (hopByHop.has(lower) || (nominated.has(lower) && !endToEnd.has(lower))) continue
     headers.push(name, value)
+    setsCookie ||= lower === 'set-cookie'
   }
-  return headers
+  return setsCookie ? forOneClient(headers) : headers
 }
 
 /** The first value of a header in a flat list. */
 export function headerValue(raw: readonly string[], wanted: string): string | undefined {
   for (const [name, value] of pairs(raw)) if (name.toLowerCase() === wanted) return value
   return undefined
+}
+
+/** No shared cache may hand a cookie on to somebody else (Cloud Run's container contract says the same). */
+function forOneClient(headers: string[]): string[] {
+  const directives: string[] = []
+  const others: string[] = []
+  for (const [name, value] of pairs(headers))
+    if (name.toLowerCase() === 'cache-control')
+      directives.push(...value.split(',').map((part) => part.trim()))
+    else others.push(name, value)
+  if (directives.some((directive) => /^(private|no-store)$/i.test(directive))) return headers
+  const kept = directives.filter(
+    (directive) => directive !== '' && !/^(public|s-maxage=.*)$/i.test(directive),
+  )
+  return [...others, 'Cache-Control', ['private', ...kept].join(', ')]
 }
 
 /** `X_Forwarded_For` counts as `X-Forwarded-For`: many an app cannot tell them apart. */
