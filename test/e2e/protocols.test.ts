@@ -95,6 +95,11 @@ describe('the edge refuses', () => {
 
 describe('when an app breaks', () => {
   test('before the head the client gets 502, after it a visibly broken message', async () => {
+    const unanswered = await platform.request(service, { method: 'POST', path: '/crash' })
+    expect(unanswered.status).toBe(502)
+    expect(unanswered.json()).toMatchObject({ code: 'bad-gateway' })
+    // Waits for the app to be back.
+    expect((await platform.request(service)).status).toBe(200)
     await expect(platform.request(service, { path: '/break' })).rejects.toThrow()
     await platform.waitReady(service)
   })
