@@ -41,8 +41,12 @@ export class Replica {
   }
 
   hasFreeSlot(now: number): boolean {
-    if (this.withdrawn || now < this.outUntil) return false
-    return this.concurrency === 0 || this.inFlight < this.concurrency
+    return now >= this.outUntil && this.hasRoom
+  }
+
+  /** A slot is free, or will be once the replica is back. */
+  get hasRoom(): boolean {
+    return !this.withdrawn && (this.concurrency === 0 || this.inFlight < this.concurrency)
   }
 
   /** Takes a slot in this very tick. The caller has asked `hasFreeSlot`. */
@@ -67,8 +71,11 @@ export class Replica {
     this.#failures = Math.min(this.#failures + 1, 10)
   }
 
-  succeeded(): void {
+  /** Returns whether that ended an outage. */
+  succeeded(): boolean {
+    const wasOut = this.outUntil > 0
     this.#failures = 0
     this.outUntil = 0
+    return wasOut
   }
 }

@@ -14,13 +14,13 @@ const silent: Upstream = {
   close: () => Promise.resolve(),
 }
 
-/** Admission with a clock of its own. */
-function admission(route: Partial<RevisionRoute>) {
+/** Admission with a clock of its own, or with `now`. */
+function admission(route: Partial<RevisionRoute>, now?: () => number) {
   const clock = { now: 0 }
   const emptied: string[] = []
   const failed: string[] = []
   const revision = new RevisionAdmission(aRevision(route), {
-    now: () => clock.now,
+    now: now ?? (() => clock.now),
     connect: () => silent,
     onQueued: () => undefined,
     onEmptied: (replica: Replica) => emptied.push(replica.id),
@@ -40,6 +40,17 @@ function waiting(revision: RevisionAdmission, bytes = 0, deadlineMs = 60_000) {
   return seen
 }
 
+/** The clock of the fake timers as a router reads it: a timer fires a little early, and time goes on while it runs. */
+function clockOfEarlyTimers(): () => number {
+  let last = 0
+  let readings = 0
+  return () => {
+    readings += 1
+    last = Math.max(last, performance.now() - (readings % 2 === 0 ? 0 : 0.7))
+    return last
+  }
+}
+
 function must<Value>(value: Value | undefined): Value {
   if (value === undefined) throw new Error('nothing there')
   return value
@@ -47,6 +58,7 @@ function must<Value>(value: Value | undefined): Value {
 
 describe('claims', () => {
   test('are never more than concurrency allows and are given back once, whatever happens', () => {
+    vi.useFakeTimers()
     const step = fc.oneof(
       fc.record({ kind: fc.constant('ask' as const) }),
       fc.record({ kind: fc.constant('release' as const), nth: fc.nat(20), twice: fc.boolean() }),
@@ -55,17 +67,21 @@ describe('claims', () => {
         kind: fc.constant('list' as const),
         ids: fc.uniqueArray(fc.constantFrom('a', 'b', 'c'), { maxLength: 2 }),
       }),
+      fc.record({ kind: fc.constant('fail' as const), nth: fc.nat(20) }),
+      fc.record({ kind: fc.constant('succeed' as const), nth: fc.nat(20) }),
+      fc.record({ kind: fc.constant('pass' as const), ms: fc.integer({ min: 1, max: 6000 }) }),
     )
     const property = fc.property(
       fc.integer({ min: 1, max: 5 }),
       fc.array(step, { maxLength: 60 }),
       (concurrency, steps) => {
-        const { revision } = admission({ concurrency, replicas: [aReplica('a')] })
+        const now = clockOfEarlyTimers()
+        const { revision } = admission({ concurrency, replicas: [aReplica('a')] }, now)
         const held: Claim[] = []
         const waiters: { leave: () => void }[] = []
         const ever = new Set<Replica>()
-        for (const now of steps) {
-          if (now.kind === 'ask') {
+        for (const step of steps) {
+          if (step.kind === 'ask') {
             const claim = revision.tryClaim()
             if (claim) held.push(claim)
             else
@@ -77,21 +93,27 @@ describe('claims', () => {
                   refuse: () => undefined,
                 }),
               })
-          } else if (now.kind === 'release') {
-            const [claim] = held.splice(now.nth % Math.max(1, held.length), 1)
+          } else if (step.kind === 'release') {
+            const [claim] = held.splice(step.nth % Math.max(1, held.length), 1)
             claim?.release()
-            if (now.twice) claim?.release()
-          } else if (now.kind === 'leave') {
-            const [waiter] = waiters.splice(now.nth % Math.max(1, waiters.length), 1)
+            if (step.twice) claim?.release()
+          } else if (step.kind === 'leave') {
+            const [waiter] = waiters.splice(step.nth % Math.max(1, waiters.length), 1)
             waiter?.leave()
-          } else revision.update(aRevision({ concurrency, replicas: now.ids.map((id) => aReplica(id)) }))
+          } else if (step.kind === 'fail' || step.kind === 'succeed') {
+            const claim = held[step.nth % Math.max(1, held.length)]
+            if (claim && step.kind === 'fail') revision.failed(claim, 'died')
+            else if (claim) revision.succeeded(claim)
+          } else if (step.kind === 'pass') vi.advanceTimersByTime(step.ms)
+          else revision.update(aRevision({ concurrency, replicas: step.ids.map((id) => aReplica(id)) }))
           for (const claim of held) ever.add(claim.replica)
           const byId = new Map<string, number>()
           for (const { replica } of held) byId.set(replica.id, (byId.get(replica.id) ?? 0) + 1)
           for (const count of byId.values()) expect(count).toBeLessThanOrEqual(concurrency)
           expect(revision.inFlight).toBe(held.length)
-          // Nobody waits while a listed replica has a free slot.
-          const free = revision.replicas.some((replica) => replica.inFlight < concurrency)
+          // Nobody waits for long while a replica has a free slot.
+          vi.advanceTimersByTime(2)
+          const free = revision.replicas.some((replica) => replica.hasFreeSlot(now() - 2))
           expect(free && revision.queued > 0).toBe(false)
         }
         for (const claim of held.splice(0)) claim.release()
@@ -193,22 +215,62 @@ describe('a replica that failed', () => {
     vi.useFakeTimers()
     const { revision, clock, failed } = admission({ concurrency: 1, replicas: [aReplica('a')] })
     const claim = must(revision.tryClaim())
-    revision.replicaFailed(claim.replica, 'connect')
+    revision.failed(claim, 'connect')
     claim.release()
     expect(failed).toEqual(['a connect'])
     const waiter = waiting(revision)
     clock.now = 100
     vi.advanceTimersByTime(100)
     const again = must(waiter.claim)
-    revision.replicaFailed(again.replica, 'connect')
+    revision.failed(again, 'connect')
     again.release()
     clock.now = 250
     expect(revision.tryClaim()).toBeUndefined()
     clock.now = 300
     const good = must(revision.tryClaim())
-    good.replica.succeeded()
+    revision.succeeded(good)
     good.release()
     expect(revision.tryClaim()).toBeDefined()
+  })
+
+  test('is found by who waits, though its timer fires early and the clock catches up just then', () => {
+    vi.useFakeTimers()
+    const clock = { now: 0, step: 0 }
+    const now = () => (clock.now += clock.step)
+    const { revision } = admission({ concurrency: 1, replicas: [aReplica('a')] }, now)
+    const claim = must(revision.tryClaim())
+    revision.failed(claim, 'connect')
+    claim.release()
+    const waiter = waiting(revision)
+    // The timer of 100 ms reads 99.6 first, and 100.2 next.
+    Object.assign(clock, { now: 99, step: 0.6 })
+    vi.advanceTimersByTime(100)
+    expect(waiter.claim).toBeUndefined()
+    vi.advanceTimersByTime(2)
+    expect(waiter.claim).toBeDefined()
+  })
+
+  test('is there at once for who waits when an older request of it is answered after all', () => {
+    const { revision } = admission({ concurrency: 2, replicas: [aReplica('a')] })
+    const [slow, died] = [must(revision.tryClaim()), must(revision.tryClaim())]
+    revision.failed(died, 'died')
+    died.release()
+    expect(revision.tryClaim()).toBeUndefined()
+    const waiter = waiting(revision)
+    revision.succeeded(slow)
+    expect(waiter.claim).toBeDefined()
+  })
+
+  test('lets nobody queue up behind who waits once it is back, however late its timer is', () => {
+    vi.useFakeTimers()
+    const { revision, clock } = admission({ concurrency: 2, replicas: [aReplica('a')] })
+    const claim = must(revision.tryClaim())
+    revision.failed(claim, 'connect')
+    claim.release()
+    const waiter = waiting(revision)
+    clock.now = 100
+    expect(revision.tryClaim()).toBeDefined()
+    expect(waiter.claim).toBeDefined()
   })
 })
 

@@ -88,7 +88,9 @@ export class RevisionAdmission {
   /** A slot in this very tick, undefined when the request has to wait: for a slot or behind others. */
   tryClaim(): Claim | undefined {
     this.#requests += 1
-    return this.#queue.size > 0 ? undefined : this.#claim()
+    // A replica may be back already while the timer that says so is late.
+    if (this.#queue.size > 0) this.#pump()
+    return this.#queue.size > 0 ? undefined : this.#claim(this.#events.now())
   }
 
   /** Joins the queue; may refuse at once. Returns how to leave it. */
@@ -107,7 +109,7 @@ export class RevisionAdmission {
       this.#noteLoad()
       late.refuse(this.deadlineRefusal())
     })
-    this.#wakeWhenBack()
+    this.#wakeWhenBack(this.#events.now())
     this.#events.onQueued(this)
     return () => {
       this.#noteLoad()
@@ -120,10 +122,15 @@ export class RevisionAdmission {
     return { kind: 'queue-deadline', atMaxScale: this.#allBusyAtMaxScale }
   }
 
-  /** Takes a replica out of balancing for a while and tells the leader. */
-  replicaFailed(replica: Replica, cause: string): void {
+  /** Takes the replica of `claim` out of balancing for a while and tells the leader. */
+  failed({ replica }: Claim, cause: string): void {
     replica.failed(this.#events.now())
     this.#events.onReplicaFailed(replica, cause)
+  }
+
+  /** The replica of `claim` answered: if it was out, it is back. */
+  succeeded(claim: Claim): void {
+    if (claim.replica.succeeded()) this.#pump()
   }
 
   /** What happened since the report before. */
@@ -155,8 +162,8 @@ export class RevisionAdmission {
     return this.#route.atMaxScale && this.#route.replicas.length > 0
   }
 
-  #claim(): Claim | undefined {
-    const replica = this.#balance(this.#replicas.values(), this.#events.now())
+  #claim(now: number): Claim | undefined {
+    const replica = this.#balance(this.#replicas.values(), now)
     if (!replica) return undefined
     this.#noteLoad()
     this.#inFlight += 1
@@ -174,23 +181,24 @@ export class RevisionAdmission {
     else if (replica.inFlight === 0) this.#emptied(replica)
   }
 
+  /** One reading of the clock for all of it: a replica is either free now or awaited. */
   #pump(): void {
+    const now = this.#events.now()
     while (this.#queue.size > 0) {
-      const claim = this.#claim()
+      const claim = this.#claim(now)
       if (!claim) break
       const waiter = this.#queue.shift()
       if (waiter) waiter.grant(claim)
       else claim.release()
     }
-    this.#wakeWhenBack()
+    this.#wakeWhenBack(now)
   }
 
   /** Somebody waits and a replica is out: looks again when the first one is back. */
-  #wakeWhenBack(): void {
+  #wakeWhenBack(now: number): void {
     clearTimeout(this.#wakeTimer)
     if (this.#queue.size === 0) return
-    const now = this.#events.now()
-    const backAt = this.replicas.map((replica) => replica.outUntil).filter((until) => until > now)
+    const backAt = this.replicas.filter((replica) => replica.hasRoom).map((replica) => replica.outUntil)
     if (backAt.length === 0) return
     this.#wakeTimer = setTimeout(() => this.#pump(), Math.max(1, Math.ceil(Math.min(...backAt) - now)))
   }

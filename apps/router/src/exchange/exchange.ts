@@ -201,7 +201,7 @@ export class Exchange {
   #listener(revision: RevisionAdmission, claim: Claim): UpstreamListener {
     return {
       head: (status, statusText, headers) => {
-        claim.replica.succeeded()
+        revision.succeeded(claim)
         this.#head(status, statusText, headers)
       },
       data: (chunk) => this.#data(chunk),
@@ -211,7 +211,7 @@ export class Exchange {
         this.#answer.end(() => this.#end('answered'))
       },
       upgraded: (headers, socket) => {
-        claim.replica.succeeded()
+        revision.succeeded(claim)
         this.#open(headers, socket)
       },
       failed: (failure) => this.#upstreamFailed(revision, claim, failure),
@@ -251,8 +251,7 @@ export class Exchange {
     const answered = this.#status !== 0
     // The client's own fault breaks the body, not the replica.
     const clientBroke = this.#request.destroyed && !this.#request.complete
-    if (!clientBroke && failure.kind !== 'protocol' && !answered)
-      revision.replicaFailed(claim.replica, failure.kind)
+    if (!clientBroke && failure.kind !== 'protocol' && !answered) revision.failed(claim, failure.kind)
     this.#release()
     if (this.#ended) return
     if (this.#abandoned) return this.#end('client-gone')
