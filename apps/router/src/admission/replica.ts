@@ -15,7 +15,12 @@ const firstOutageMs = 100
 const longestOutageMs = 5000
 
 /** A taken slot. `release` gives it back; called again it does nothing. */
-export type Claim = { readonly replica: Replica; release(): void }
+export type Claim = {
+  readonly replica: Replica
+  /** How often the replica had been out when the slot was taken. */
+  readonly outages: number
+  release(): void
+}
 
 export class Replica {
   readonly id: string
@@ -30,6 +35,9 @@ export class Replica {
   outUntil = 0
   withdrawn = false
   closing = false
+  /** How often it has been out. */
+  outages = 0
+  /** Outages since it last answered. */
   #failures = 0
 
   constructor(route: ReplicaRoute, concurrency: number, upstream: Upstream, now: number) {
@@ -56,6 +64,7 @@ export class Replica {
     let released = false
     return {
       replica: this,
+      outages: this.outages,
       release: () => {
         if (released) return
         released = true
@@ -65,10 +74,16 @@ export class Replica {
     }
   }
 
-  /** Takes the replica out: 100 ms after the first failure, twice as long after each further one, up to 5 s. */
-  failed(now: number): void {
+  /**
+   * Takes the replica out: 100 ms after the first failure, twice as long after each further one, up to 5 s. Requests
+   * that die together are one failure: false for a claim from before the newest outage, which changes nothing.
+   */
+  failed(claim: Claim, now: number): boolean {
+    if (claim.outages < this.outages) return false
+    this.outages += 1
     this.outUntil = now + Math.min(firstOutageMs * 2 ** this.#failures, longestOutageMs)
     this.#failures = Math.min(this.#failures + 1, 10)
+    return true
   }
 
   /** Returns whether that ended an outage. */

@@ -233,6 +233,23 @@ describe('a replica that failed', () => {
     expect(revision.tryClaim()).toBeDefined()
   })
 
+  test('is out once for all requests that die together, however late the last of them dies', () => {
+    const { revision, clock, failed } = admission({ concurrency: 0, replicas: [aReplica('a')] })
+    const together = Array.from({ length: 10 }, () => must(revision.tryClaim()))
+    const late = must(revision.tryClaim())
+    for (const claim of together) revision.failed(claim, 'died')
+    expect(failed).toEqual(['a died'])
+    clock.now = 100
+    const next = must(revision.tryClaim())
+    revision.failed(late, 'died')
+    expect(revision.tryClaim()).toBeDefined()
+    revision.failed(next, 'died')
+    expect(revision.tryClaim()).toBeUndefined()
+    expect(failed).toHaveLength(2)
+    clock.now = 300
+    expect(revision.tryClaim()).toBeDefined()
+  })
+
   test('is found by who waits, though its timer fires early and the clock catches up just then', () => {
     vi.useFakeTimers()
     const clock = { now: 0, step: 0 }

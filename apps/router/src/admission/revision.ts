@@ -122,10 +122,9 @@ export class RevisionAdmission {
     return { kind: 'queue-deadline', atMaxScale: this.#allBusyAtMaxScale }
   }
 
-  /** Takes the replica of `claim` out of balancing for a while and tells the leader. */
-  failed({ replica }: Claim, cause: string): void {
-    replica.failed(this.#events.now())
-    this.#events.onReplicaFailed(replica, cause)
+  /** Takes the replica of `claim` out of balancing for a while and tells the leader, once for all that die together. */
+  failed(claim: Claim, cause: string): void {
+    if (claim.replica.failed(claim, this.#events.now())) this.#events.onReplicaFailed(claim.replica, cause)
   }
 
   /** The replica of `claim` answered: if it was out, it is back. */
