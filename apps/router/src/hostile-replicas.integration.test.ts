@@ -6,12 +6,16 @@ import { aReplica, aRevision } from './testing/routes.ts'
 /** A replica that answers every request with the same bytes and closes. */
 let origin: Server
 let answer = ''
+let attempts = 0
 let edge: Edge
 
 beforeAll(async () => {
   origin = createServer((socket) => {
     socket.on('error', () => undefined)
-    socket.once('data', () => socket.end(Buffer.from(answer, 'latin1')))
+    socket.once('data', () => {
+      attempts += 1
+      socket.end(Buffer.from(answer, 'latin1'))
+    })
   })
   await new Promise<void>((resolve) => {
     origin.listen(0, '127.0.0.1', resolve)
@@ -24,6 +28,7 @@ afterAll(async () => {
 })
 // A router per test: a replica that failed is out for longer each time.
 beforeEach(async () => {
+  attempts = 0
   const address = origin.address()
   const port = address !== null && typeof address === 'object' ? address.port : 0
   edge = await startEdge({ revisions: [aRevision({ replicas: [aReplica('r1', port)] })] })
@@ -32,7 +37,7 @@ afterEach(() => edge.close())
 
 const ok = 'HTTP/1.1 200 OK\r\n'
 
-test.each([
+const noAnswers: [string, string][] = [
   ['two framings', `${ok}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nok`],
   ['two lengths', `${ok}Content-Length: 2\r\nContent-Length: 3\r\n\r\nok`],
   ['a NUL in a value', `${ok}A: b\0c\r\nContent-Length: 2\r\n\r\nok`],
@@ -44,11 +49,28 @@ test.each([
   ],
   ['a flood of 1xx', `${'HTTP/1.1 102 Processing\r\n\r\n'.repeat(1000)}${ok}Content-Length: 2\r\n\r\nok`],
   ['a header of 64 KiB', `${ok}A: ${'a'.repeat(65_536)}\r\nContent-Length: 2\r\n\r\nok`],
+  ['a header over two lines', `${ok}A: b\r\n c\r\nContent-Length: 2\r\n\r\nok`],
+  ['103 and nothing more', 'HTTP/1.1 103 Early Hints\r\n\r\n'],
+  ['three bytes', 'HTT'],
+  ['half a head', `${ok}Content-Le`],
   ['no HTTP at all', 'SSH-2.0-OpenSSH_9.2\r\n'],
-  ['nothing', ''],
-])('a replica that answers with %s gives 502', async (_what, bytes) => {
-  answer = bytes
+]
+
+test.each(noAnswers)(
+  'a replica that answers with %s gives 502 and is not asked again',
+  async (_what, bytes) => {
+    answer = bytes
+    expect((await ask({ port: edge.port })).status).toBe(502)
+    expect(attempts).toBe(1)
+  },
+)
+
+test('a replica that closes without a byte is asked once more when the method allows it', async () => {
+  answer = ''
+  expect((await ask({ port: edge.port })).status).toBe(502)
+  expect(attempts).toBe(2)
   expect((await ask({ port: edge.port, method: 'POST' })).status).toBe(502)
+  expect(attempts).toBe(3)
 })
 
 test('what follows the end of an answer goes nowhere', async () => {

@@ -225,7 +225,10 @@ export class Exchange {
     if (this.#answer.head(status, text, headersForClient(headers), () => this.#call?.resume())) return
     this.#call?.abort()
     this.#release()
-    this.#fail({ kind: 'upstream', failure: { kind: 'protocol', written: true, message: 'header refused' } })
+    this.#fail({
+      kind: 'upstream',
+      failure: { kind: 'protocol', written: true, received: true, message: 'header refused' },
+    })
   }
 
   #data(chunk: Buffer): boolean {
@@ -263,7 +266,6 @@ export class Exchange {
       method: this.#request.method ?? 'GET',
       retries: this.#retries,
       failure,
-      answered,
       bodyCanRestart: this.#body.canRestart,
     })
     if (!again || clientBroke) return this.#fail({ kind: 'upstream', failure })

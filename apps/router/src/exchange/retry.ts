@@ -9,8 +9,6 @@ export type Attempt = {
   /** How often the request was tried again already. */
   retries: number
   failure: UpstreamFailure
-  /** A byte of an answer has come. */
-  answered: boolean
   /** The body is unread, or kept whole so far: it can be sent from its start. */
   bodyCanRestart: boolean
 }
@@ -20,7 +18,7 @@ export type Attempt = {
  * of the answer came; in both cases once, and only with a body that can be sent from its start.
  */
 export function mayRetry(attempt: Attempt): boolean {
-  if (attempt.retries >= maxRetries || attempt.answered || !attempt.bodyCanRestart) return false
-  if (!attempt.failure.written) return true
-  return attempt.failure.kind !== 'protocol' && idempotentMethods.has(attempt.method)
+  const { kind, written, received } = attempt.failure
+  if (attempt.retries >= maxRetries || received || !attempt.bodyCanRestart) return false
+  return !written || (kind !== 'protocol' && idempotentMethods.has(attempt.method))
 }

@@ -1,5 +1,6 @@
 import type { ReplicaRoute } from '@berth/contracts'
 import { Pool, type Dispatcher } from 'undici'
+import { failureKind } from './failure-kind.ts'
 import type { Upstream, UpstreamFailure, UpstreamListener, UpstreamRequest } from './upstream.ts'
 
 /** Below the 5 s after which a Node app closes an idle connection, so that we are first to close it. */
@@ -33,12 +34,13 @@ function dispatch(pool: Pool, request: UpstreamRequest, listener: UpstreamListen
   let controller: Dispatcher.DispatchController | undefined
   let over = false
   let written = false
+  let received = false
   let informational = 0
 
-  function fail(failure: UpstreamFailure): void {
+  function fail(kind: UpstreamFailure['kind'], message: string): void {
     if (over) return
     over = true
-    listener.failed(failure)
+    listener.failed({ kind, written, received, message })
   }
 
   const handler: Dispatcher.DispatchHandler = {
@@ -47,10 +49,14 @@ function dispatch(pool: Pool, request: UpstreamRequest, listener: UpstreamListen
       if (over) started.abort(new Error('given up before it was sent'))
       else written = true
     },
+    // The first byte of an answer, be it the start of a head that never ends or of a 1xx.
+    onResponseStarted() {
+      received = true
+    },
     onRequestUpgrade(started, status, _headers, socket) {
       if (over || status !== 101) {
         socket.destroy()
-        fail({ kind: 'protocol', written, message: `upgrade was answered ${status}` })
+        fail('protocol', `upgrade was answered ${status}`)
         return
       }
       over = true
@@ -60,7 +66,9 @@ function dispatch(pool: Pool, request: UpstreamRequest, listener: UpstreamListen
       if (over) return
       if (status < 200) {
         informational += 1
-        if (informational > maxInformationalHeads) started.abort(new Error('too many informational answers'))
+        if (informational <= maxInformationalHeads) return
+        fail('protocol', 'too many informational answers')
+        started.abort(new Error('given up'))
         return
       }
       listener.head(status, statusText ?? '', flatHeaders(started.rawHeaders))
@@ -74,7 +82,7 @@ function dispatch(pool: Pool, request: UpstreamRequest, listener: UpstreamListen
       listener.end()
     },
     onResponseError(_started, error) {
-      fail({ kind: failureKind(error, written), written, message: error.message })
+      fail(failureKind(error, written), error.message)
     },
   }
 
@@ -90,7 +98,7 @@ function dispatch(pool: Pool, request: UpstreamRequest, listener: UpstreamListen
       handler,
     )
   } catch (error) {
-    fail({ kind: 'connect', written: false, message: String(error) })
+    fail('connect', String(error))
   }
 
   return {
@@ -102,18 +110,6 @@ function dispatch(pool: Pool, request: UpstreamRequest, listener: UpstreamListen
     },
   }
 }
-
-function failureKind(error: Error, written: boolean): UpstreamFailure['kind'] {
-  if (!written) return 'connect'
-  const code = (error as NodeJS.ErrnoException).code ?? ''
-  return code.startsWith('HPE_') || protocolErrors.has(code) ? 'protocol' : 'died'
-}
-
-const protocolErrors = new Set([
-  'UND_ERR_HEADERS_OVERFLOW',
-  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
-  'UND_ERR_INVALID_ARG',
-])
 
 function flatHeaders(raw: Dispatcher.DispatchController['rawHeaders']): string[] {
   if (!Array.isArray(raw)) return []

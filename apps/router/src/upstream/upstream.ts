@@ -11,10 +11,16 @@ export type UpstreamRequest = {
 }
 
 /**
- * Why a replica gave no (whole) answer. `written` is false when no byte of the request can have reached it.
+ * Why a replica gave no (whole) answer. `written` is false when no byte of the request can have reached it,
+ * `received` is true when a byte of an answer came back.
  * connect: no connection. died: the connection ended or broke. protocol: what came is not HTTP.
  */
-export type UpstreamFailure = { kind: 'connect' | 'died' | 'protocol'; written: boolean; message: string }
+export type UpstreamFailure = {
+  kind: 'connect' | 'died' | 'protocol'
+  written: boolean
+  received: boolean
+  message: string
+}
 
 /** What becomes of a request. Nothing more is called after `end`, `upgraded`, `failed` or an abort by the caller. */
 export type UpstreamListener = {
