@@ -6,6 +6,7 @@ import { aReplica, aRevision } from './testing/routes.ts'
 /** A replica that answers every request with the same bytes and closes. */
 let origin: Server
 let answer = ''
+let ending: 'close' | 'reset' = 'close'
 let attempts = 0
 let edge: Edge
 
@@ -14,7 +15,10 @@ beforeAll(async () => {
     socket.on('error', () => undefined)
     socket.once('data', () => {
       attempts += 1
-      socket.end(Buffer.from(answer, 'latin1'))
+      const bytes = Buffer.from(answer, 'latin1')
+      if (ending === 'close') return socket.end(bytes)
+      socket.write(bytes)
+      return setTimeout(() => socket.resetAndDestroy(), 100)
     })
   })
   await new Promise<void>((resolve) => {
@@ -29,6 +33,7 @@ afterAll(async () => {
 // A router per test: a replica that failed is out for longer each time.
 beforeEach(async () => {
   attempts = 0
+  ending = 'close'
   const address = origin.address()
   const port = address !== null && typeof address === 'object' ? address.port : 0
   edge = await startEdge({ revisions: [aRevision({ replicas: [aReplica('r1', port)] })] })
@@ -84,5 +89,12 @@ test.each([
   ['chunks', `${ok}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n`],
 ])('an answer with %s that ends early is never complete for the client', async (_what, bytes) => {
   answer = bytes
+  await expect(ask({ port: edge.port })).rejects.toThrow(/aborted|reset/i)
+})
+
+test('an answer without a length is complete when the replica closes, and broken when it resets', async () => {
+  answer = `${ok}\r\nhello`
+  expect(await ask({ port: edge.port })).toMatchObject({ status: 200, body: 'hello' })
+  ending = 'reset'
   await expect(ask({ port: edge.port })).rejects.toThrow(/aborted|reset/i)
 })

@@ -1,5 +1,5 @@
 import type { ReplicaRoute } from '@berth/contracts'
-import { Pool, type Dispatcher } from 'undici'
+import { buildConnector, Pool, type Dispatcher } from 'undici'
 import { failureKind } from './failure-kind.ts'
 import type { Upstream, UpstreamFailure, UpstreamListener, UpstreamRequest } from './upstream.ts'
 
@@ -22,13 +22,24 @@ export function openReplicaPool(route: ReplicaRoute, concurrency: number): Upstr
     headersTimeout: 0,
     bodyTimeout: 0,
     maxHeaderSize: maxUpstreamHeaderBytes,
-    connect: { timeout: connectTimeoutMs },
+    connect: connectToReplica,
   })
   return {
     send: (request, listener) => dispatch(pool, request, listener),
     close: () => pool.destroy(),
   }
 }
+
+const connectTcp = buildConnector({ timeout: connectTimeoutMs })
+
+/** undici takes a reset for the clean end of an answer that has no length. With its own code it is a failure. */
+const connectToReplica: buildConnector.connector = (options, callback) =>
+  connectTcp(options, (...result) => {
+    result[1]?.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNRESET') error.code = 'UND_ERR_SOCKET'
+    })
+    callback(...result)
+  })
 
 function dispatch(pool: Pool, request: UpstreamRequest, listener: UpstreamListener) {
   let controller: Dispatcher.DispatchController | undefined
