@@ -208,6 +208,18 @@ describe('waiting', () => {
     revision.remove()
     expect(waiter.refusal).toEqual({ kind: 'withdrawn' })
   })
+
+  test('does not begin for a second attempt whose revision has left the table, and does when it is back', () => {
+    const { revision } = admission({ concurrency: 1, replicas: [aReplica('a')] })
+    const claim = must(revision.tryClaim())
+    revision.remove()
+    claim.release()
+    expect(revision.tryClaim({ again: true })).toBeUndefined()
+    expect(waiting(revision).refusal).toEqual({ kind: 'withdrawn' })
+    revision.update(aRevision())
+    expect(waiting(revision).refusal).toBeUndefined()
+    revision.remove()
+  })
 })
 
 describe('a replica that failed', () => {
@@ -313,6 +325,13 @@ describe('the report', () => {
     })
     clock.now = 1000
     expect(revision.report()).toMatchObject({ concurrency: 0, requests: 0, replicas: [{ idleMs: 600 }] })
+  })
+
+  test('counts a request that was tried twice once', () => {
+    const { revision } = admission({ concurrency: 2, replicas: [aReplica('a')] })
+    must(revision.tryClaim()).release()
+    must(revision.tryClaim({ again: true })).release()
+    expect(revision.report()).toMatchObject({ requests: 1 })
   })
 
   test('a replica is emptied once its last request has ended after it was withdrawn', () => {

@@ -33,6 +33,8 @@ export class RevisionAdmission {
   #loadSince: number
   #reportedAt: number
   #wakeTimer: NodeJS.Timeout | undefined
+  /** Out of the table: no replica comes any more. */
+  #removed = false
 
   constructor(route: RevisionRoute, events: RevisionEvents) {
     this.#route = route
@@ -60,6 +62,7 @@ export class RevisionAdmission {
 
   /** Takes the table's newest word on this revision: withdraws, adds, and serves who waits. */
   update(route: RevisionRoute): void {
+    this.#removed = false
     this.#route = route
     this.#balance = balanceFor(route.concurrency)
     const listed = new Map(route.replicas.map((replica) => [replica.id, replica]))
@@ -74,20 +77,23 @@ export class RevisionAdmission {
       this.#replicas.set(replica.id, new Replica(replica, route.concurrency, upstream, this.#events.now()))
     }
     this.#pump()
-    if (route.blocked && route.replicas.length === 0)
-      this.#refuseAll({ kind: 'blocked', reason: route.blocked.reason, message: route.blocked.message })
+    if (route.blocked && route.replicas.length === 0) this.#refuseAll({ kind: 'blocked', ...route.blocked })
   }
 
   /** The revision is in the table no more: nobody waits any longer, replicas drain. */
   remove(): void {
+    this.#removed = true
     for (const replica of this.#replicas.values()) this.#withdraw(replica)
     this.#refuseAll({ kind: 'withdrawn' })
     clearTimeout(this.#wakeTimer)
   }
 
-  /** A slot in this very tick, undefined when the request has to wait: for a slot or behind others. */
-  tryClaim(): Claim | undefined {
-    this.#requests += 1
+  /**
+   * A slot in this very tick, undefined when the request has to wait: for a slot or behind others. A request that
+   * comes a second time is counted once.
+   */
+  tryClaim({ again = false } = {}): Claim | undefined {
+    if (!again) this.#requests += 1
     // A replica may be back already while the timer that says so is late.
     if (this.#queue.size > 0) this.#pump()
     return this.#queue.size > 0 ? undefined : this.#claim(this.#events.now())
@@ -95,13 +101,9 @@ export class RevisionAdmission {
 
   /** Joins the queue; may refuse at once. Returns how to leave it. */
   wait(waiter: Waiter): () => void {
-    const { blocked, replicas } = this.#route
-    if (blocked && replicas.length === 0) {
-      waiter.refuse({ kind: 'blocked', reason: blocked.reason, message: blocked.message })
-      return () => undefined
-    }
-    if (!this.#queue.hasRoomFor(waiter)) {
-      waiter.refuse({ kind: 'queue-full', atMaxScale: this.#allBusyAtMaxScale })
+    const refusal = this.#refusalFor(waiter)
+    if (refusal) {
+      waiter.refuse(refusal)
       return () => undefined
     }
     this.#noteLoad()
@@ -159,6 +161,14 @@ export class RevisionAdmission {
   /** Too many requests for all that may be; while nothing serves at all, it is the service that is late. */
   get #allBusyAtMaxScale(): boolean {
     return this.#route.atMaxScale && this.#route.replicas.length > 0
+  }
+
+  #refusalFor(waiter: Waiter): Refusal | undefined {
+    const { blocked, replicas } = this.#route
+    if (this.#removed) return { kind: 'withdrawn' }
+    if (blocked && replicas.length === 0) return { kind: 'blocked', ...blocked }
+    if (this.#queue.hasRoomFor(waiter)) return undefined
+    return { kind: 'queue-full', atMaxScale: this.#allBusyAtMaxScale }
   }
 
   #claim(now: number): Claim | undefined {

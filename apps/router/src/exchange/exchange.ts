@@ -155,7 +155,7 @@ export class Exchange {
   }
 
   #enter(revision: RevisionAdmission): void {
-    const claim = revision.tryClaim()
+    const claim = revision.tryClaim({ again: this.#retries > 0 })
     if (claim) return this.#send(revision, claim)
     const since = performance.now()
     let waiting = true
