@@ -27,9 +27,10 @@ test('a proxy is trusted by address or network, and ids are taken over when they
     trusted: true,
     requestId: 'abc-1',
     traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`,
+    continuesTrace: true,
   })
   const fresh = askerOf(['X-Request-Id', 'a b', 'traceparent', '00-0-0-00'], '11.0.0.1', trusted)
-  expect(fresh.trusted).toBe(false)
+  expect(fresh).toMatchObject({ trusted: false, continuesTrace: false })
   expect(fresh.requestId).toMatch(/^[0-9a-f]{24}$/)
   expect(fresh.traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/)
 })

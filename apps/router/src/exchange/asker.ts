@@ -15,11 +15,13 @@ export function askerOf(
   const address = (remoteAddress ?? '0.0.0.0').replace(/^::ffff:/, '')
   const requestId = headerValue(raw, 'x-request-id')
   const traceparent = headerValue(raw, 'traceparent')
+  const continuesTrace = traceparent !== undefined && validTraceparent.test(traceparent)
   return {
     address,
     trusted: trusted.check(address, address.includes(':') ? 'ipv6' : 'ipv4'),
     requestId: requestId && validRequestId.test(requestId) ? requestId : newRequestId(),
-    traceparent: traceparent && validTraceparent.test(traceparent) ? traceparent : newTraceparent(),
+    traceparent: continuesTrace ? traceparent : newTraceparent(),
+    continuesTrace,
   }
 }
 

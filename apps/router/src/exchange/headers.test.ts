@@ -1,7 +1,13 @@
 import { expect, test } from 'vitest'
 import { headersForClient, headersForReplica, headerValue, type Asker } from './headers.ts'
 
-const asker: Asker = { address: '10.0.0.9', trusted: false, requestId: 'id', traceparent: '00-a-b-01' }
+const asker: Asker = {
+  address: '10.0.0.9',
+  trusted: false,
+  requestId: 'id',
+  traceparent: '00-a-b-01',
+  continuesTrace: true,
+}
 
 test('what concerns one hop is removed, also what Connection names, but never what decides who is asked', () => {
   const raw = [
@@ -39,6 +45,28 @@ test('claims of a client about its way here are replaced, look-alikes and intern
     'X-Berth-A',
   ]
   const sent = headersForReplica(['Host', 'h', ...names.flatMap((name) => [name, 'evil'])], asker)
+  expect(sent).not.toContain('evil')
+})
+
+test.each(['Transfer_Encoding', 'content_length', 'Keep_Alive', 'proxy_connection'])(
+  'an app that takes _ for - sees no %s beside the real framing',
+  (name) => {
+    const sent = headersForReplica(['Host', 'h', 'Content-Length', '2', name, 'evil', 'x_hop', '1'], asker)
+    expect(sent.slice(0, 6)).toEqual(['Host', 'h', 'Content-Length', '2', 'x_hop', '1'])
+  },
+)
+
+test('the state of a trace goes with the trace that it belongs to, and never with another', () => {
+  const raw = ['Host', 'h', 'tracestate', 'vendor=1']
+  expect(headerValue(headersForReplica(raw, asker), 'tracestate')).toBe('vendor=1')
+  const replaced = headersForReplica(raw, { ...asker, continuesTrace: false })
+  expect(headerValue(replaced, 'tracestate')).toBeUndefined()
+})
+
+test('what a trusted proxy says of port, prefix and client goes on as it is', () => {
+  const raw = ['X-Forwarded-Port', '443', 'X-Forwarded-Prefix', '/shop', 'X-Real-IP', '1.1.1.1']
+  const sent = headersForReplica(['Host', 'h', ...raw, 'X_Real_IP', 'evil'], { ...asker, trusted: true })
+  expect(sent.slice(2, 8)).toEqual(raw)
   expect(sent).not.toContain('evil')
 })
 

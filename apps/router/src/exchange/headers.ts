@@ -37,7 +37,9 @@ const platformNames = new Set([
   'x-rewrite-url',
   'x-original-host',
 ])
+/** What a trusted proxy says goes on: the first four together with what the platform says. */
 const forwardedKept = new Set(['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host', 'forwarded'])
+const forwardedAsIs = new Set(['x-forwarded-port', 'x-forwarded-prefix', 'x-real-ip'])
 
 /** Who asked, as the platform knows it. */
 export type Asker = {
@@ -47,6 +49,8 @@ export type Asker = {
   trusted: boolean
   requestId: string
   traceparent: string
+  /** The trace is the client's own, so that its `tracestate` belongs to it. */
+  continuesTrace: boolean
 }
 
 /** The headers for the replica, flat, with the Host of the client. */
@@ -59,10 +63,12 @@ export function headersForReplica(raw: readonly string[], asker: Asker): string[
     const lower = name.toLowerCase()
     if (lower === 'host') host = value
     if (lower === 'te' && /(^|[\s,])trailers([\s,;]|$)/i.test(value)) headers.push('te', 'trailers')
-    if (hopByHop.has(lower)) continue
+    if (hopByHop.has(lower) || looksLikeFraming(lower)) continue
+    if (lower === 'tracestate' && !asker.continuesTrace) continue
     if (forwardedKept.has(lower) && asker.trusted)
       before.set(lower, before.has(lower) ? `${before.get(lower)}, ${value}` : value)
-    if (isPlatformName(lower) || (nominated.has(lower) && !endToEnd.has(lower))) continue
+    if (nominated.has(lower) && !endToEnd.has(lower)) continue
+    if (isPlatformName(lower) && !(asker.trusted && forwardedAsIs.has(lower))) continue
     headers.push(name, value)
   }
   const forwarded = `for=${quoted(asker.address)};host="${host}";proto=http`
@@ -124,6 +130,13 @@ function isPlatformName(lower: string): boolean {
   const name = lower.replaceAll('_', '-')
   if (name.startsWith('x-forwarded-') || name.startsWith('x-berth-') || platformNames.has(name)) return true
   return name === 'x-request-id' || name === 'traceparent'
+}
+
+/** `Transfer_Encoding` beside a length is a second framing for an app that takes `_` for `-`. */
+function looksLikeFraming(lower: string): boolean {
+  if (!lower.includes('_')) return false
+  const name = lower.replaceAll('_', '-')
+  return hopByHop.has(name) || name === 'content-length'
 }
 
 function nominatedBy(raw: readonly string[]): Set<string> {
