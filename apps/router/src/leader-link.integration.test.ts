@@ -66,6 +66,19 @@ describe('the direct way', () => {
     expect(acknowledged.every((frame) => frame.version.epoch === 5)).toBe(true)
   })
 
+  test('takes a table over although one replica in it has an address that cannot be asked', async () => {
+    const good = aReplica('good', await answering('the good one'))
+    const bad = { ...aReplica('bad'), address: 'fe80::1%eth0' }
+    const edge = await startEdge()
+    atEnd(() => edge.close())
+    const { version } = edge.publish({
+      revisions: [aRevision({ uid: 'rev-0', replicas: [bad] }), aRevision({ replicas: [bad, good] })],
+    })
+    await eventually(() => edge.leader.last('acknowledge')?.version.sequence === version.sequence)
+    for (let i = 0; i < 2; i += 1) expect((await ask({ port: edge.port })).body).toBe('the good one')
+    await eventually(() => edge.leader.last('replica-failed')?.replica === 'bad')
+  })
+
   test('serves while the leader is away and greets the next one with its version', async () => {
     const revision = aRevision({ replicas: [aReplica('r1', await answering('served'))] })
     const edge = await startEdge({ revisions: [revision] })

@@ -64,8 +64,8 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
   const countWake = ({ route }: RevisionAdmission) => metrics.woke(route.project, route.service)
 
   function serveFrom(next: RouteTable): void {
-    table = next
     revisions.update(next)
+    table = next
     tableCame()
   }
 

@@ -10,10 +10,15 @@ const maxUnlimitedConnections = 1024
 const maxInformationalHeads = 16
 const maxUpstreamHeaderBytes = 32 * 1024
 
-/** Connections to one replica, at most as many as it may have requests. */
+/**
+ * Connections to one replica, at most as many as it may have requests. An address that cannot be asked gives a
+ * replica that fails every request, so that one bad row in the table spoils nothing else.
+ */
 export function openReplicaPool(route: ReplicaRoute, concurrency: number): Upstream {
   const host = route.address.includes(':') ? `[${route.address}]` : route.address
-  const pool = new Pool(`http://${host}:${route.port}`, {
+  const origin = `http://${host}:${route.port}`
+  if (!URL.canParse(origin)) return unreachable(origin)
+  const pool = new Pool(origin, {
     connections: concurrency === 0 ? maxUnlimitedConnections : concurrency,
     pipelining: 1,
     allowH2: false,
@@ -27,6 +32,16 @@ export function openReplicaPool(route: ReplicaRoute, concurrency: number): Upstr
   return {
     send: (request, listener) => dispatch(pool, request, listener),
     close: () => pool.destroy(),
+  }
+}
+
+function unreachable(origin: string): Upstream {
+  return {
+    send(_request, listener) {
+      listener.failed({ kind: 'connect', written: false, received: false, message: `no URL: ${origin}` })
+      return { resume: () => undefined, abort: () => undefined }
+    },
+    close: () => Promise.resolve(),
   }
 }
 

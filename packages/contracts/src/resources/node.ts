@@ -12,9 +12,13 @@ const pem = z
 /** For nodes and pools. */
 export const platformName = nameField({ min: 1, max: 63 })
 
+/** Without a zone (`fe80::1%eth0`): that means an interface of one machine, and no URL can hold it. */
 const ipAddress = z
   .string()
-  .refine((text) => isIP(text) !== 0, 'must be an IP address on which replicas are published and reached')
+  .refine(
+    (text) => isIP(text) !== 0 && !text.includes('%'),
+    'must be an IP address without a zone, on which replicas are published and reached',
+  )
 
 const capacityOverride = z.strictObject({
   cpu: z.number().positive().max(4096),
