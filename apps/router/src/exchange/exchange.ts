@@ -254,7 +254,8 @@ export class Exchange {
     const answered = this.#status !== 0
     // The client's own fault breaks the body, not the replica.
     const clientBroke = this.#request.destroyed && !this.#request.complete
-    if (!clientBroke && failure.kind !== 'protocol' && !answered) revision.failed(claim, failure.kind)
+    const replicaBroke = failure.kind === 'connect' || failure.kind === 'died'
+    if (replicaBroke && !clientBroke && !answered) revision.failed(claim, failure.kind)
     this.#release()
     if (this.#ended) return
     if (this.#abandoned) return this.#end('client-gone')

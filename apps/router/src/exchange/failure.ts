@@ -62,6 +62,7 @@ function whyBlocked({ reason, message }: { reason: string; message: string }): s
 
 const upstreamDetails = {
   connect: 'The replica could not be reached.',
+  exhausted: 'The router has no connection left.',
   died: 'The replica closed the connection before it answered.',
   protocol: 'The replica answered with something that is not HTTP.',
 } as const satisfies Record<UpstreamFailure['kind'], string>

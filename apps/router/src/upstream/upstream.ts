@@ -13,10 +13,10 @@ export type UpstreamRequest = {
 /**
  * Why a replica gave no (whole) answer. `written` is false when no byte of the request can have reached it,
  * `received` is true when a byte of an answer came back.
- * connect: no connection. died: the connection ended or broke. protocol: what came is not HTTP.
+ * connect: no connection. exhausted: no connection, for want of something on this side. died: the connection ended or broke. protocol: what came is not HTTP.
  */
 export type UpstreamFailure = {
-  kind: 'connect' | 'died' | 'protocol'
+  kind: 'connect' | 'exhausted' | 'died' | 'protocol'
   written: boolean
   received: boolean
   message: string
