@@ -21,6 +21,10 @@ import { openReplicaPool } from './upstream/replica-pool.ts'
 
 /** A router without any table waits this long for one before it accepts, and then answers 503. */
 const tableWaitMs = 5000
+/** A host port rests for ten minutes after use: a table that is older may lead to somebody else's app. */
+const freshTableMs = 600_000
+/** So long the leader may take to send a newer one than a kept table that is not fresh. */
+const leaderAnswerMs = 1000
 
 export type Router = {
   /** Ports of the edge, in the order of the places in the configuration. */
@@ -70,8 +74,12 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
   }
 
   const kept = await store.load()
-  const fromDisk = kept && applyRoutes(undefined, kept, config.installation)
-  if (fromDisk?.kind === 'applied') serveFrom(fromDisk.table)
+  function serveKept(): void {
+    if (!kept || table) return
+    const fromDisk = applyRoutes(undefined, kept.snapshot, config.installation)
+    if (fromDisk.kind === 'applied') serveFrom(fromDisk.table)
+  }
+  if (kept && kept.ageMs < freshTableMs) serveKept()
 
   const link = openLeaderLink({
     router,
@@ -136,6 +144,8 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
     metricsType: metrics.contentType,
   })
   const adminPort = await listenAt(admin, config.admin)
+  if (kept) await Promise.race([firstTable, after(leaderAnswerMs)])
+  serveKept()
   await Promise.race([firstTable, after(tableWaitMs)])
   const servers: Server[] = []
   const edgePorts: number[] = []

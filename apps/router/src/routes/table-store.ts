@@ -1,11 +1,14 @@
-import { mkdir, open, readFile, rename } from 'node:fs/promises'
+import { mkdir, open, readFile, rename, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { routeSnapshot, type RouteSnapshot } from '@berth/contracts'
 import type { Logger } from 'pino'
 
+/** A table from the file, and how long ago it was written. */
+type KeptTable = { snapshot: RouteSnapshot; ageMs: number }
+
 export type TableStore = {
   /** The last table that was kept, undefined when there is none that can be read. */
-  load(): Promise<RouteSnapshot | undefined>
+  load(): Promise<KeptTable | undefined>
   /** Keeps the newest table; tables that come while one is being written are skipped but for the last. */
   keep(read: () => RouteSnapshot): void
   /** Resolves when everything given to `keep` so far is on disk, or could not be written. */
@@ -40,7 +43,8 @@ export function createTableStore(path: string, log: Logger): TableStore {
   return {
     async load() {
       try {
-        return routeSnapshot.parse(JSON.parse(await readFile(path, 'utf8')))
+        const snapshot = routeSnapshot.parse(JSON.parse(await readFile(path, 'utf8')))
+        return { snapshot, ageMs: Date.now() - (await stat(path)).mtimeMs }
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
           log.warn({ err: error }, 'kept route table was not readable')
