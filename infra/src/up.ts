@@ -52,6 +52,8 @@ async function ensureProcesses(settings: Settings, data: DataFolder, run: RunFol
   await checkPorts(settings)
   if (settings.redisUrl !== undefined) await checkForeignRedis(settings.redisUrl)
   say(`Starting Berth (data in ${data.path}) ...`)
+  if (settings.redisUrl !== undefined && settings.routerRedisUrl === undefined)
+    say('The router gets no Redis, its second way to the leader: BERTH_ROUTER_REDIS_URL is not set.')
   const supervisor = startSupervisor(settings, data.logs)
   try {
     await waitUntilReady(run, data.logs, supervisor)

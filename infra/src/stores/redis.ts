@@ -20,11 +20,10 @@ export function privateRedisUrls(data: DataFolder, folder: RunFolder): { worker:
 
 /** Users of the private Redis. Without a name and password nobody may do anything. */
 export function redisUsers(installation: string, passwords: DataFolder['redisPasswords']): string {
-  const prefix = redisKeys(installation).routerPrefix
   return [
     'user default off',
     `user berth on >${passwords.worker} ~* &* +@all`,
-    `user router on >${passwords.router} ~${prefix}* &${prefix}* +@read +@write +@pubsub +@connection -@dangerous +info`,
+    `user router on >${passwords.router} ${redisKeys(installation).routerRules}`,
     '',
   ].join('\n')
 }

@@ -1,4 +1,7 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { redisKeys } from '@berth/contracts'
 import { redisConfig, redisUsers } from './redis.ts'
 import { registryConfig } from './registry.ts'
 
@@ -14,6 +17,11 @@ test('nobody reaches Redis without a password, and the router only its own keys'
   const router = users.find((line) => line.startsWith('user router '))
   expect(router).toContain('~berth:0a1b2c3d:router:* &berth:0a1b2c3d:router:*')
   expect(router).not.toMatch(/~\*|\+@all/)
+})
+
+test('operators of a foreign Redis read the same rules for the router', async () => {
+  const page = await readFile(join(import.meta.dirname, '../../../docs/operations.md'), 'utf8')
+  expect(page).toContain(`ACL SETUSER router on >PASSWORD ${redisKeys('<id>').routerRules}`)
 })
 
 test('the registry listens on loopback', () => {

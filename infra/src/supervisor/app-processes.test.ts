@@ -52,7 +52,12 @@ test('API and worker get the private stores, or those that the caller names', ()
     DATABASE_URL: 'postgres://db/b',
     REDIS_URL: 'redis://r',
   })
-  expect(routerEnvironment(foreign)['BERTH_ROUTER_REDIS_URL']).toBe('redis://r')
+})
+
+test('of a foreign Redis the router gets the user that was made for it, or nothing', () => {
+  expect(routerEnvironment(context({ REDIS_URL: 'redis://r' }))).not.toHaveProperty('BERTH_ROUTER_REDIS_URL')
+  const own = context({ REDIS_URL: 'redis://r', BERTH_ROUTER_REDIS_URL: 'redis://router@r' })
+  expect(routerEnvironment(own)['BERTH_ROUTER_REDIS_URL']).toBe('redis://router@r')
 })
 
 test('other variables of Berth are passed on', () => {

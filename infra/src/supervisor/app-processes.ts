@@ -40,15 +40,19 @@ function appEnvironment({ settings, data, run }: AppContext): Record<string, str
   }
 }
 
-/** The router gets no database, no key and no token: only what it needs to serve. */
+/**
+ * The router gets no database, no key and no token: only what it needs to serve. Of a foreign Redis it gets the user
+ * that was made for it and no other: `REDIS_URL` may do everything.
+ */
 export function routerEnvironment(context: AppContext): Record<string, string> {
   const { settings, data, run, sockets } = context
   const edge = sockets.edge.map((_, index) => 3 + index)
+  const ownRedis = settings.redisUrl === undefined ? privateRedisUrls(data, run).router : undefined
+  const redis = settings.routerRedisUrl ?? ownRedis
   return {
     ...commonEnvironment(settings, ['BERTH_DATA', 'BERTH_MASTER_KEY_FILE', 'BERTH_ADMIN_TOKEN_FILE']),
     BERTH_INSTALLATION: data.installation,
-    BERTH_ROUTER_REDIS_URL:
-      settings.routerRedisUrl ?? settings.redisUrl ?? privateRedisUrls(data, run).router,
+    ...(redis === undefined ? {} : { BERTH_ROUTER_REDIS_URL: redis }),
     BERTH_HUB_SOCKET: run.hubSocket,
     BERTH_ROUTE_TABLE_FILE: run.routeTable,
     BERTH_TRUSTED_PROXIES: settings.trustedProxies,

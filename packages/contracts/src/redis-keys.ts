@@ -4,6 +4,8 @@ export function redisKeys(installation: string) {
   return {
     /** Prefix of all that a router may read, write, publish or subscribe to. */
     routerPrefix: router,
+    /** The same as rules of a Redis user: its keys and channels, and no command beyond them. */
+    routerRules: `~${router}* &${router}* +@read +@write +@pubsub +@connection -@dangerous +info`,
     /** String: the newest route snapshot as JSON. */
     routeSnapshot: `${router}snapshot`,
     /** Channel: snapshots, deltas and heartbeats of the leader. */
