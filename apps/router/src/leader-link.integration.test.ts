@@ -1,14 +1,7 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { Redis } from 'ioredis'
-import { pino } from 'pino'
-import { afterEach, describe, expect, inject, test } from 'vitest'
-import { redisKeys, relayedRouterFrame, type RelayedRouterFrame } from '@berth/contracts'
-import { parseConfig } from './config.ts'
-import { startRouter } from './router.ts'
+import { readFile } from 'node:fs/promises'
+import { afterEach, expect, test } from 'vitest'
 import { ask, eventually, startApp, startEdge } from './testing/edge.ts'
-import { aHost, aReplica, aRevision, aSnapshot, testInstallation } from './testing/routes.ts'
+import { aHost, aReplica, aRevision, aSnapshot } from './testing/routes.ts'
 
 const endings: (() => Promise<unknown> | void)[] = []
 const atEnd = (ending: () => Promise<unknown> | void) => endings.push(ending)
@@ -22,128 +15,88 @@ async function answering(text: string): Promise<number> {
   return app.port
 }
 
-describe('the direct way', () => {
-  test('says hello, takes the table, acknowledges it and keeps it on disk', async () => {
-    const edge = await startEdge()
-    atEnd(() => edge.close())
-    const { leader } = edge
-    await eventually(() => leader.last('acknowledge'))
-    expect(leader.last('hello')?.version).toBeUndefined()
-    expect(leader.last('acknowledge')).toMatchObject({ version: { epoch: 1, sequence: 1 }, lingering: [] })
-    await eventually(async () => {
-      const text = await readFile(`${leader.folder}/routes.json`, 'utf8').catch(() => '{}')
-      return (JSON.parse(text) as { version?: { sequence: number } }).version?.sequence === 1
-    })
-  })
-
-  test('asks for the whole table when a change does not fit', async () => {
-    const edge = await startEdge()
-    atEnd(() => edge.close())
-    const { leader } = edge
-    leader.send({
-      kind: 'delta',
-      base: { epoch: 1, sequence: 7 },
-      version: { epoch: 1, sequence: 8 },
-      hosts: [],
-      removedHosts: ['hello.localhost'],
-      revisions: [],
-      removedRevisions: [],
-    })
-    await eventually(() => leader.last('resync'))
-    expect((await ask({ port: edge.port, host: 'gone.localhost' })).status).toBe(404)
-  })
-
-  test('ignores a table that is older than its own or of another installation', async () => {
-    const revision = aRevision({ replicas: [aReplica('r1', await answering('still here'))] })
-    const edge = await startEdge({ version: { epoch: 5, sequence: 5 }, revisions: [revision] })
-    atEnd(() => edge.close())
-    edge.leader.send(aSnapshot({ version: { epoch: 4, sequence: 9 }, hosts: [] }))
-    edge.leader.send(aSnapshot({ version: { epoch: 6, sequence: 1 }, hosts: [], installation: 'other' }))
-    const seen = edge.publish({ hosts: [aHost(), aHost({ host: 'more.localhost' })] })
-    await eventually(() => edge.leader.last('acknowledge')?.version.sequence === seen.version.sequence)
-    expect((await ask({ port: edge.port })).body).toBe('still here')
-    const acknowledged = edge.leader.frames.filter((frame) => frame.kind === 'acknowledge')
-    expect(acknowledged.every((frame) => frame.version.epoch === 5)).toBe(true)
-  })
-
-  test('takes a table over although one replica in it has an address that cannot be asked', async () => {
-    const good = aReplica('good', await answering('the good one'))
-    const bad = { ...aReplica('bad'), address: 'fe80::1%eth0' }
-    const edge = await startEdge()
-    atEnd(() => edge.close())
-    const { version } = edge.publish({
-      revisions: [aRevision({ uid: 'rev-0', replicas: [bad] }), aRevision({ replicas: [bad, good] })],
-    })
-    await eventually(() => edge.leader.last('acknowledge')?.version.sequence === version.sequence)
-    for (let i = 0; i < 2; i += 1) expect((await ask({ port: edge.port })).body).toBe('the good one')
-    await eventually(() => edge.leader.last('replica-failed')?.replica === 'bad')
-  })
-
-  test('serves while the leader is away and greets the next one with its version', async () => {
-    const revision = aRevision({ replicas: [aReplica('r1', await answering('served'))] })
-    const edge = await startEdge({ revisions: [revision] })
-    atEnd(() => edge.close())
-    await edge.leader.stop()
-    expect((await ask({ port: edge.port })).body).toBe('served')
-    edge.leader.frames.splice(0)
-    await edge.leader.start()
-    const hello = await eventually(() => edge.leader.last('hello'))
-    expect(hello.version).toEqual({ epoch: 1, sequence: 1 })
-    await eventually(() => edge.leader.last('report'))
-  })
-
-  test('demand is repeated while a request waits', async () => {
-    const edge = await startEdge()
-    atEnd(() => edge.close())
-    const waiting = ask({ port: edge.port })
-    const demands = () => edge.leader.frames.filter((frame) => frame.kind === 'demand').length
-    await eventually(() => demands() >= 3)
-    edge.change(aRevision({ replicas: [aReplica('r1', await answering('woken'))] }))
-    expect((await waiting).body).toBe('woken')
-  })
-
-  test('says goodbye when it ends', async () => {
-    const edge = await startEdge()
-    await edge.router.stop()
-    await eventually(() => edge.leader.last('goodbye'))
-    await edge.leader.close()
+test('says hello, takes the table, acknowledges it and keeps it on disk', async () => {
+  const edge = await startEdge()
+  atEnd(() => edge.close())
+  const { leader } = edge
+  await eventually(() => leader.last('acknowledge'))
+  expect(leader.last('hello')?.version).toBeUndefined()
+  expect(leader.last('acknowledge')).toMatchObject({ version: { epoch: 1, sequence: 1 }, lingering: [] })
+  await eventually(async () => {
+    const text = await readFile(`${leader.folder}/routes.json`, 'utf8').catch(() => '{}')
+    return (JSON.parse(text) as { version?: { sequence: number } }).version?.sequence === 1
   })
 })
 
-describe('the second way', () => {
-  test('a router without a direct way is led through Redis', async () => {
-    const url = inject('redisUrl')
-    const keys = redisKeys(testInstallation)
-    const store = new Redis(url)
-    const listener = new Redis(url)
-    atEnd(() => {
-      store.disconnect()
-      listener.disconnect()
-    })
-    const frames: RelayedRouterFrame[] = []
-    listener.on('message', (_channel, text) => frames.push(relayedRouterFrame.parse(JSON.parse(text))))
-    await listener.subscribe(keys.routerFrames)
-    await store.set(keys.routeSnapshot, JSON.stringify(aSnapshot()))
-    const folder = await mkdtemp(join(tmpdir(), 'br-'))
-    atEnd(() => rm(folder, { recursive: true, force: true }))
-    const config = parseConfig({
-      BERTH_INSTALLATION: testInstallation,
-      BERTH_ROUTER_REDIS_URL: url,
-      BERTH_ROUTE_TABLE_FILE: join(folder, 'routes.json'),
-      BERTH_EDGE_PORT: '0',
-      BERTH_ROUTER_ADMIN_PORT: '0',
-      BERTH_ROUTER_DRAIN_SECONDS: '0',
-    })
-    const router = await startRouter(config, pino({ level: 'silent' }))
-    atEnd(() => router.stop())
-    const found = (kind: string) => frames.find(({ frame }) => frame.kind === kind)
-    await eventually(() => found('hello') && found('acknowledge'))
-    const waiting = ask({ port: router.edgePorts[0] ?? 0 })
-    await eventually(() => found('demand'))
-    const replicas = [aReplica('r1', await answering('through redis'))]
-    const next = aSnapshot({ version: { epoch: 1, sequence: 2 }, revisions: [aRevision({ replicas })] })
-    await store.publish(keys.leaderFrames, JSON.stringify(next))
-    expect((await waiting).body).toBe('through redis')
-    await eventually(() => found('report'))
+test('asks for the whole table when a change does not fit', async () => {
+  const edge = await startEdge()
+  atEnd(() => edge.close())
+  const { leader } = edge
+  leader.send({
+    kind: 'delta',
+    base: { epoch: 1, sequence: 7 },
+    version: { epoch: 1, sequence: 8 },
+    hosts: [],
+    removedHosts: ['hello.localhost'],
+    revisions: [],
+    removedRevisions: [],
   })
+  await eventually(() => leader.last('resync'))
+  expect((await ask({ port: edge.port, host: 'gone.localhost' })).status).toBe(404)
+})
+
+test('ignores a table that is older than its own or of another installation', async () => {
+  const revision = aRevision({ replicas: [aReplica('r1', await answering('still here'))] })
+  const edge = await startEdge({ version: { epoch: 5, sequence: 5 }, revisions: [revision] })
+  atEnd(() => edge.close())
+  edge.leader.send(aSnapshot({ version: { epoch: 4, sequence: 9 }, hosts: [] }))
+  edge.leader.send(aSnapshot({ version: { epoch: 6, sequence: 1 }, hosts: [], installation: 'other' }))
+  const seen = edge.publish({ hosts: [aHost(), aHost({ host: 'more.localhost' })] })
+  await eventually(() => edge.leader.last('acknowledge')?.version.sequence === seen.version.sequence)
+  expect((await ask({ port: edge.port })).body).toBe('still here')
+  const acknowledged = edge.leader.frames.filter((frame) => frame.kind === 'acknowledge')
+  expect(acknowledged.every((frame) => frame.version.epoch === 5)).toBe(true)
+})
+
+test('takes a table over although one replica in it has an address that cannot be asked', async () => {
+  const good = aReplica('good', await answering('the good one'))
+  const bad = { ...aReplica('bad'), address: 'fe80::1%eth0' }
+  const edge = await startEdge()
+  atEnd(() => edge.close())
+  const { version } = edge.publish({
+    revisions: [aRevision({ uid: 'rev-0', replicas: [bad] }), aRevision({ replicas: [bad, good] })],
+  })
+  await eventually(() => edge.leader.last('acknowledge')?.version.sequence === version.sequence)
+  for (let i = 0; i < 2; i += 1) expect((await ask({ port: edge.port })).body).toBe('the good one')
+  await eventually(() => edge.leader.last('replica-failed')?.replica === 'bad')
+})
+
+test('serves while the leader is away and greets the next one with its version', async () => {
+  const revision = aRevision({ replicas: [aReplica('r1', await answering('served'))] })
+  const edge = await startEdge({ revisions: [revision] })
+  atEnd(() => edge.close())
+  await edge.leader.stop()
+  expect((await ask({ port: edge.port })).body).toBe('served')
+  edge.leader.frames.splice(0)
+  await edge.leader.start()
+  const hello = await eventually(() => edge.leader.last('hello'))
+  expect(hello.version).toEqual({ epoch: 1, sequence: 1 })
+  await eventually(() => edge.leader.last('report'))
+})
+
+test('demand is repeated while a request waits', async () => {
+  const edge = await startEdge()
+  atEnd(() => edge.close())
+  const waiting = ask({ port: edge.port })
+  const demands = () => edge.leader.frames.filter((frame) => frame.kind === 'demand').length
+  await eventually(() => demands() >= 3)
+  edge.change(aRevision({ replicas: [aReplica('r1', await answering('woken'))] }))
+  expect((await waiting).body).toBe('woken')
+})
+
+test('says goodbye when it ends', async () => {
+  const edge = await startEdge()
+  await edge.router.stop()
+  await eventually(() => edge.leader.last('goodbye'))
+  await edge.leader.close()
 })

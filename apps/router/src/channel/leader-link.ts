@@ -1,4 +1,11 @@
-import type { LeaderFrame, RouteDelta, RouterFrame, RouteSnapshot, RouteVersion } from '@berth/contracts'
+import {
+  compareVersions,
+  type LeaderFrame,
+  type RouteDelta,
+  type RouterFrame,
+  type RouteSnapshot,
+  type RouteVersion,
+} from '@berth/contracts'
 import type { RedisChannel } from '../redis/redis-channel.ts'
 import type { LeaderChannel } from './leader-channel.ts'
 
@@ -52,17 +59,24 @@ export function openLeaderLink(options: LeaderLinkOptions): LeaderLink {
     else if (result === 'gap') send({ kind: 'resync' })
   }
 
+  /** Every router's hello is answered for all of them, so the table that is served comes again and again. */
+  function takeThroughRedis(frame: LeaderFrame): void {
+    if (direct?.led()) return
+    const version = options.version()
+    const served = frame.kind === 'snapshot' && version && compareVersions(frame.version, version) === 0
+    if (served) acknowledge()
+    else take(frame)
+  }
+
   async function greetThroughRedis(): Promise<void> {
     if (!redis || direct?.led()) return
     const stored = await redis.storedSnapshot()
-    if (stored && !direct?.led()) take(stored)
+    if (stored) takeThroughRedis(stored)
     redis.send(hello())
   }
 
   const redis = options.openRedis({
-    onFrame(frame) {
-      if (!direct?.led()) take(frame)
-    },
+    onFrame: takeThroughRedis,
     onReady: () => void greetThroughRedis(),
   })
   const direct = options.openDirect({
