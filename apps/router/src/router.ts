@@ -64,6 +64,7 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
   const metrics = createMetrics({
     inFlight: () => revisions.inFlight(),
     queued: () => revisions.queued(),
+    services: () => table?.hosts.values() ?? [],
   })
   const countWake = ({ route }: RevisionAdmission) => metrics.woke(route.project, route.service)
 
