@@ -6,7 +6,8 @@ import type { Upstream } from '../upstream/upstream.ts'
  *
  * listed     in the table, takes requests while it has a free slot and is not out
  * out        listed, but connecting failed lately: takes no request until `outUntil`
- * withdrawn  in the table no more: takes no request, those in flight go on
+ * withdrawn  in the table no more: takes no request, those in flight go on. When it is `leaving` as well, it will not
+ *            come back, and what may live for ever is asked to end
  * closing    withdrawn and empty: its sockets are being closed
  * gone       nothing of it is left here
  */
@@ -35,6 +36,8 @@ export class Replica {
   outUntil = 0
   withdrawn = false
   closing = false
+  #leaving = false
+  readonly #onLeave = new Set<() => void>()
   /** How often it has been out. */
   outages = 0
   /** Outages since it last answered. */
@@ -55,6 +58,20 @@ export class Replica {
   /** A slot is free, or will be once the replica is back. */
   get hasRoom(): boolean {
     return !this.withdrawn && (this.concurrency === 0 || this.inFlight < this.concurrency)
+  }
+
+  /** It is retired for good: tells everyone who asked to be told. */
+  leave(): void {
+    if (this.#leaving) return
+    this.#leaving = true
+    for (const listener of this.#onLeave) listener()
+  }
+
+  /** Calls `listener` when the replica is leaving, at once if it is already. Returns how to stop that. */
+  onLeave(listener: () => void): () => void {
+    this.#onLeave.add(listener)
+    if (this.#leaving) listener()
+    return () => void this.#onLeave.delete(listener)
   }
 
   /** Takes a slot in this very tick. The caller has asked `hasFreeSlot`. */

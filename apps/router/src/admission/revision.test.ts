@@ -303,6 +303,35 @@ describe('a replica that failed', () => {
   })
 })
 
+describe('a replica that is retired', () => {
+  const route = aRevision({ replicas: [aReplica('a'), aReplica('b')] })
+
+  test('tells whoever holds a claim, once, also when it is asked afterwards', () => {
+    const { revision } = admission(route)
+    const claim = must(revision.tryClaim())
+    let told = 0
+    claim.replica.onLeave(() => (told += 1))
+    const forget = claim.replica.onLeave(() => (told += 100))
+    forget()
+    revision.update({ ...route, replicas: [], leaving: [claim.replica.id] })
+    revision.update({ ...route, replicas: [], leaving: [claim.replica.id] })
+    expect(told).toBe(1)
+    claim.replica.onLeave(() => (told += 1))
+    expect(told).toBe(2)
+  })
+
+  test('is not one that only steps down', () => {
+    const { revision } = admission(route)
+    const claim = must(revision.tryClaim())
+    let told = 0
+    claim.replica.onLeave(() => (told += 1))
+    revision.update({ ...route, replicas: [], leaving: ['another'] })
+    expect(told).toBe(0)
+    revision.update(route)
+    expect(revision.replicas).toContain(claim.replica)
+  })
+})
+
 describe('the report', () => {
   test('averages what was in flight and queued over the time since the one before', () => {
     const { revision, clock } = admission({ concurrency: 1, replicas: [aReplica('a')] })

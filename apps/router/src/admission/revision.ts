@@ -33,7 +33,7 @@ export class RevisionAdmission {
   #loadSince: number
   #reportedAt: number
   #wakeTimer: NodeJS.Timeout | undefined
-  /** Out of the table: no replica comes any more. */
+  /** No host leads to it: no replica comes any more. */
   #removed = false
 
   constructor(route: RevisionRoute, events: RevisionEvents) {
@@ -76,11 +76,17 @@ export class RevisionAdmission {
       const upstream = this.#events.connect(replica, route.concurrency)
       this.#replicas.set(replica.id, new Replica(replica, route.concurrency, upstream, this.#events.now()))
     }
+    this.retire(route.leaving)
     this.#pump()
     if (route.blocked && route.replicas.length === 0) this.#refuseAll({ kind: 'blocked', ...route.blocked })
   }
 
-  /** The revision is in the table no more: nobody waits any longer, replicas drain. */
+  /** Those of its withdrawn replicas are gone for good and not only stepped down. */
+  retire(ids: readonly string[] = []): void {
+    for (const id of ids) this.#departing.get(id)?.leave()
+  }
+
+  /** No host leads to the revision any more: nobody waits any longer, replicas drain. */
   remove(): void {
     this.#removed = true
     for (const replica of this.#replicas.values()) this.#withdraw(replica)

@@ -13,11 +13,11 @@ export type RevisionsOptions = {
   onLingeringShrunk(): void
 }
 
-/** Admission to every revision of the table, and the replicas that are leaving. */
+/** Admission to every revision that a host leads to, and the replicas that are leaving. */
 export class Revisions {
   readonly #options: RevisionsOptions
   readonly #byUid = new Map<string, RevisionAdmission>()
-  /** Revisions that left the table with requests in flight: listed again, they come back with those. */
+  /** Revisions that no host leads to any more, with requests in flight: once one does, they come back with those. */
   readonly #departing = new Map<string, RevisionAdmission>()
   /** Withdrawn replicas until their last request has ended and their sockets are closed. */
   readonly #leaving = new Set<Replica>()
@@ -36,9 +36,10 @@ export class Revisions {
 
   /** Serves from `table` from this tick on. */
   update(table: RouteTable): void {
+    const routed = routedRevisions(table)
     for (const [uid, revision] of this.#byUid) {
       const before = revision.replicas
-      const route = table.revisions.get(uid)
+      const route = routed.get(uid)
       for (const replica of before) this.#leaving.add(replica)
       if (route) revision.update(route)
       else {
@@ -47,10 +48,12 @@ export class Revisions {
         this.#departing.set(uid, revision)
       }
     }
-    for (const [uid, route] of table.revisions)
-      if (!this.#byUid.has(uid)) this.#byUid.set(uid, this.#add(route))
+    for (const [uid, route] of routed) if (!this.#byUid.has(uid)) this.#byUid.set(uid, this.#add(route))
     for (const replica of this.#leaving) if (!replica.withdrawn) this.#leaving.delete(replica)
-    for (const [uid, revision] of this.#departing) if (revision.inFlight === 0) this.#departing.delete(uid)
+    for (const [uid, revision] of this.#departing) {
+      if (revision.inFlight === 0) this.#departing.delete(uid)
+      else revision.retire(table.revisions.get(uid)?.leaving)
+    }
   }
 
   /** Replicas that are in the table no more and still have requests or open sockets here. */
@@ -116,4 +119,15 @@ export class Revisions {
         this.#options.onLingeringShrunk()
       })
   }
+}
+
+/** The revisions of the table that a host leads to. */
+function routedRevisions(table: RouteTable): Map<string, RevisionRoute> {
+  const routed = new Map<string, RevisionRoute>()
+  for (const { targets } of table.hosts.values())
+    for (const target of targets) {
+      const route = table.revisions.get(target.revision)
+      if (route) routed.set(target.revision, route)
+    }
+  return routed
 }

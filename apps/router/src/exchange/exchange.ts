@@ -244,10 +244,12 @@ export class Exchange {
     this.#status = 101
     this.#tunnel = socket
     this.#answer.handOver(upgrade.socket)
-    joinTunnel(upgrade, headersForClient(headers), socket, () => {
+    const tunnel = joinTunnel(upgrade, headersForClient(headers), socket, () => {
+      stopListening?.()
       this.#release()
       this.#end('answered')
     })
+    const stopListening = this.#claim?.replica.onLeave(() => tunnel.goAway())
   }
 
   #upstreamFailed(revision: RevisionAdmission, claim: Claim, failure: UpstreamFailure): void {
