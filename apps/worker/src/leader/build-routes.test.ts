@@ -56,6 +56,27 @@ describe('the routes of a service', () => {
     expect(routes.revisions[0]?.replicas.map((replica) => replica.id)).toEqual(['rep-1'])
   })
 
+  test('name the replicas that are retired, and not those that step down', () => {
+    const retired = aReplica({ id: 'rep-2' as ReplicaId, state: 'draining', serving: false })
+    const frozen = aReplica({ id: 'rep-3' as ReplicaId, rung: 'frozen', serving: false })
+    const replicas = [aReplica(), retired, frozen]
+    expect(buildRoutes(routed({ replicas }), 'localhost').revisions[0]?.leaving).toEqual(['rep-2'])
+    expect(buildRoutes(routed(), 'localhost').revisions[0]).not.toHaveProperty('leaving')
+  })
+
+  test('keep a revision without traffic, and one of a service that is being deleted, while replicas leave', () => {
+    const retired = aReplica({ revisionUid: second.uid, state: 'draining', serving: false })
+    const replicas = [aReplica({ id: 'rep-0' as ReplicaId }), retired]
+    const routes = buildRoutes(routed({ replicas }), 'localhost')
+    expect(routes.hosts.flatMap(({ targets }) => targets)).toEqual([{ revision: 'rev-1', percent: 100 }])
+    expect(routes.revisions).toMatchObject([
+      { uid: 'rev-1' },
+      { uid: 'rev-2', replicas: [], leaving: ['rep-1'] },
+    ])
+    const deleted = buildRoutes(routed({ replicas, service: aService({ deleting: true }) }), 'localhost')
+    expect(deleted).toMatchObject({ hosts: [], revisions: [{ uid: 'rev-2', leaving: ['rep-1'] }] })
+  })
+
   test('say when no further replica will come', () => {
     const service = aService({ maxScale: 1 })
     expect(buildRoutes(routed({ service }), 'localhost').revisions[0]?.atMaxScale).toBe(true)

@@ -26,16 +26,17 @@ const unknownStartMs = 1000
 
 /**
  * The hosts and revisions that routers need for a service: its own host with the traffic split, one host per tag,
- * and every revision that one of them names. A service that is being deleted has none.
+ * every revision that one of them names, and every revision of which a replica is leaving. A service that is being
+ * deleted has no hosts.
  */
 export function buildRoutes(input: RoutedService, domain: string): ServiceRoutes {
   const { service } = input
-  if (service.deleting) return { service: service.uid, hosts: [], revisions: [] }
+  const traffic = service.deleting ? [] : service.traffic
   const byName = new Map(input.revisions.map((revision) => [revision.name, revision]))
   const routed = new Map<RevisionUid, RevisionView>()
   const own: { revision: string; percent: number }[] = []
   const hosts: HostRoute[] = []
-  for (const target of service.traffic) {
+  for (const target of traffic) {
     const revision = byName.get(target.revision)
     if (!revision) continue
     if (target.percent > 0) {
@@ -47,6 +48,8 @@ export function buildRoutes(input: RoutedService, domain: string): ServiceRoutes
     if (target.tag) hosts.push(host(service, domain, target.tag, [{ revision: revision.uid, percent: 100 }]))
   }
   if (own.length > 0) hosts.unshift(host(service, domain, null, own))
+  for (const revision of input.revisions)
+    if (leavingOf(input, revision).length > 0) routed.set(revision.uid, revision)
   return {
     service: service.uid,
     hosts,
@@ -71,6 +74,7 @@ function host(
 
 function revisionRoute(input: RoutedService, revision: RevisionView): RevisionRoute {
   const { service } = input
+  const leaving = leavingOf(input, revision)
   const timeoutMs = revision.template.timeoutSeconds * 1000
   const slowest = Math.max(revision.startMs.cold ?? unknownStartMs, revision.startMs.parked ?? 0)
   const counted = input.replicas.filter(
@@ -91,7 +95,16 @@ function revisionRoute(input: RoutedService, revision: RevisionView): RevisionRo
       .filter((replica) => replica.revisionUid === revision.uid && replica.serving)
       .map((replica) => replicaRoute(replica, input.nodeName(replica.nodeUid)))
       .sort((a, b) => (a.id < b.id ? -1 : 1)),
+    ...(leaving.length > 0 ? { leaving } : {}),
   }
+}
+
+/** Replicas that routers have let go of for good; whatever they still have open there is to end. */
+function leavingOf({ replicas }: RoutedService, { uid }: RevisionView): string[] {
+  return replicas
+    .filter(({ revisionUid, state, serving }) => revisionUid === uid && state === 'draining' && !serving)
+    .map(({ id }) => id)
+    .sort()
 }
 
 function replicaRoute(replica: ReplicaView, node: string): ReplicaRoute {
