@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { WebSocket } from 'ws'
-import { connectPlatform } from '../support/platform.ts'
+import { connectPlatform, type ServiceBody } from '../support/platform.ts'
 import { until } from '../support/poll.ts'
 
 const platform = connectPlatform(inject('platform'))
@@ -102,5 +102,28 @@ describe('when an app breaks', () => {
     expect((await platform.request(service)).status).toBe(200)
     await expect(platform.request(service, { path: '/break' })).rejects.toThrow()
     await platform.waitReady(service)
+  })
+})
+
+describe('when a newer revision takes over', () => {
+  test('a WebSocket of the old one is told to go, and the old replica ends well before its drain deadline', async () => {
+    const [before] = await platform.replicas(service)
+    const socket = new WebSocket(`ws://127.0.0.1:${ports.edge}/`, {
+      headers: { host: platform.host(service) },
+    })
+    await new Promise((resolve, reject) => {
+      socket.once('open', resolve)
+      socket.once('error', reject)
+    })
+    const closed = new Promise<number>((resolve) => socket.once('close', resolve))
+    const { body } = await platform.expectApi([202], 'PATCH', `/services/${service}`, { env: { NEXT: '1' } })
+    const deployment = (body as ServiceBody).deployment?.id ?? ''
+    expect(await platform.waitForDeployment(deployment)).toMatchObject({ phase: 'succeeded' })
+    expect(await closed).toBe(1001)
+    // The request timeout of 300 s would be the deadline.
+    await until(async () => (await platform.replicas(service)).every(({ id }) => id !== before?.id), {
+      timeoutMs: 60_000,
+      describe: 'the old replica to be gone',
+    })
   })
 })
