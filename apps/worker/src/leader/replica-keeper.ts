@@ -1,7 +1,6 @@
 import type { Environment, NodeUid, ReplicaId, RevisionUid, RouteVersion, Rung } from '@berth/contracts'
 import {
   advanceDeployment,
-  LeaseLostError as RowLeaseLostError,
   markReplicaDraining,
   markReplicaFailed,
   markReplicaReady,
@@ -14,7 +13,6 @@ import {
 import type { Logger } from 'pino'
 import {
   freezeReplica,
-  isLeaseLost,
   parkReplica,
   startReplica,
   stopReplica,
@@ -28,6 +26,7 @@ import {
 import type { Engines } from './engines.ts'
 import type { Term } from './leadership.ts'
 import type { ReplicaKeeper, RoutePublisher } from './ports.ts'
+import { createOperations, type Signals } from './replica-operations.ts'
 import type { RowWriter } from './row-writer.ts'
 import type { Picture } from './world.ts'
 import type { ReplicaView } from './world-model.ts'
@@ -92,17 +91,6 @@ export type Keeper = ReplicaKeeper & {
   idle(): Promise<void>
 }
 
-type Operation = {
-  kind: 'start' | 'wake' | 'step' | 'retire'
-  /** Ends a start or a wake, or the waiting of a step. */
-  callOff: AbortController
-  /** Leaves an app that is being stopped in a step less time to end by itself. */
-  hurry: AbortController
-  done: Promise<unknown>
-}
-
-type Signals = { calledOff: AbortSignal; hurried: AbortSignal }
-
 /** How long routers may take to let go of a replica that was idle before it stays as it is. */
 const withdrawDeadlineMs = 30_000
 const maxDrainMs = 600_000
@@ -114,36 +102,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
   const now = options.now ?? (() => performance.now())
   const deps = options.deps
   const wakeDeps = { ...deps, fence: term.wakeFence }
-  const operations = new Map<ReplicaId, Operation>()
-
-  /** Runs `work` as the one operation of the replica; its errors end here. */
-  function operate<T>(
-    id: ReplicaId,
-    kind: Operation['kind'],
-    work: (signals: Signals) => Promise<T>,
-    otherwise: T,
-  ): Promise<T> {
-    const [callOff, hurry] = [new AbortController(), new AbortController()]
-    const calledOff = AbortSignal.any([callOff.signal, term.signal])
-    const run = async () => {
-      try {
-        return await work({ calledOff, hurried: hurry.signal })
-      } catch (error) {
-        if (error instanceof RowLeaseLostError) term.lose()
-        else if (isLeaseLost(error))
-          log.debug({ replica: id, kind }, 'held back while the lease is not renewed')
-        else log.error({ err: error, replica: id, kind }, 'replica operation failed')
-        return otherwise
-      } finally {
-        operations.delete(id)
-      }
-    }
-    const operation: Operation = { kind, callOff, hurry, done: Promise.resolve() }
-    operations.set(id, operation)
-    const done = run()
-    operation.done = done
-    return done
-  }
+  const operations = createOperations(term, log)
 
   function route(replica: ReplicaView, change: Partial<ReplicaView>): RouteVersion {
     picture.updateReplica(replica.id, change)
@@ -384,29 +343,34 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
 
   const keeper: Keeper = {
     bringUp(id) {
-      if (operations.has(id)) return
+      if (operations.of(id)) return
       const replica = picture.replicas.get(id)
       if (replica?.state !== 'starting') return
-      void operate(id, 'start', ({ calledOff }) => start(replica, calledOff), undefined)
+      void operations.run(id, 'start', ({ calledOff }) => start(replica, calledOff), undefined)
     },
 
     async wake(id) {
-      const operation = operations.get(id)
+      const operation = operations.of(id)
       if (operation?.kind === 'wake') return operation.done as Promise<'running' | 'failed'>
       if (operation?.kind === 'step') {
-        operation.callOff.abort()
-        operation.hurry.abort()
+        operation.callOff()
+        operation.hurry()
         await operation.done
         return keeper.wake(id)
       }
       const replica = picture.replicas.get(id)
       if (operation !== undefined || replica?.state !== 'ready') return 'failed'
       if (replica.serving) return 'running'
-      return operate<'running' | 'failed'>(id, 'wake', ({ calledOff }) => wakeUp(id, calledOff), 'failed')
+      return operations.run<'running' | 'failed'>(
+        id,
+        'wake',
+        ({ calledOff }) => wakeUp(id, calledOff),
+        'failed',
+      )
     },
 
     async stepDown(id, to) {
-      if (operations.has(id)) return 'busy'
+      if (operations.of(id)) return 'busy'
       const replica = picture.replicas.get(id)
       if (replica?.state !== 'ready') return 'done'
       if (to === 'cold') {
@@ -414,23 +378,23 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
         keeper.retire(id)
         return 'done'
       }
-      return operate<'done' | 'busy'>(id, 'step', (signals) => step(id, to, signals), 'busy')
+      return operations.run<'done' | 'busy'>(id, 'step', (signals) => step(id, to, signals), 'busy')
     },
 
     retire(id) {
-      const operation = operations.get(id)
+      const operation = operations.of(id)
       // What is under way is called off as far as it can be, and waited for: the next round comes back.
-      if (operation !== undefined && operation.kind !== 'retire') operation.callOff.abort()
+      if (operation !== undefined && operation.kind !== 'retire') operation.callOff()
       if (operation !== undefined) return
-      void operate(id, 'retire', ({ calledOff }) => retireNow(id, calledOff), undefined)
+      void operations.run(id, 'retire', ({ calledOff }) => retireNow(id, calledOff), undefined)
     },
 
-    busyWith: (id) => operations.has(id),
+    busyWith: (id) => operations.of(id) !== undefined,
     waking(id) {
-      const operation = operations.get(id)
-      return operation?.kind === 'wake' && !operation.callOff.signal.aborted
+      const operation = operations.of(id)
+      return operation?.kind === 'wake' && !operation.isCalledOff
     },
-    steppingDown: (id) => operations.get(id)?.kind === 'step',
+    steppingDown: (id) => operations.of(id)?.kind === 'step',
 
     fail(id, failure) {
       const replica = picture.replicas.get(id)
@@ -440,25 +404,23 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     },
 
     abandon(node) {
-      for (const [id, { kind, callOff }] of operations)
-        if (kind !== 'retire' && picture.replicas.get(id)?.nodeUid === node) callOff.abort()
+      for (const [id, operation] of operations.all())
+        if (operation.kind !== 'retire' && picture.replicas.get(id)?.nodeUid === node) operation.callOff()
     },
 
     async clear(id) {
       const replica = picture.replicas.get(id)
-      if (replica === undefined || operations.has(id)) return false
+      if (replica === undefined || operations.of(id)) return false
       const host = hostOf(replica)
       if (host === null) return false
       const work = async () => {
         await procedures.stop(deps, host, replica, { graceSeconds: 0 })
         return true
       }
-      return operate(id, 'retire', work, false)
+      return operations.run(id, 'retire', work, false)
     },
 
-    async idle() {
-      while (operations.size > 0) await Promise.all([...operations.values()].map(({ done }) => done))
-    },
+    idle: () => operations.idle(),
   }
   return keeper
 }
