@@ -6,7 +6,7 @@ import type {
   RouteVersion,
   ServiceUid,
 } from '@berth/contracts'
-import { describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { createRoutePublisher } from './route-publisher.ts'
 import { aReplica, aRevision, aService, aWorld } from './testing/picture.ts'
 
@@ -18,11 +18,13 @@ function setUp() {
   const asked: { version: RouteVersion; replicas: readonly ReplicaId[] }[] = []
   const routed: HostRoute['targets'][] = []
   let answer = true
+  const term = new AbortController()
   const publisher = createRoutePublisher({
     installation: 'test',
     domain: 'localhost',
     epoch: 7,
     world,
+    signal: term.signal,
     audience: {
       broadcast: (frame) => sent.push(frame),
       acknowledged(version, replicas) {
@@ -32,7 +34,8 @@ function setUp() {
     },
     onServiceRouted: (_service, targets) => routed.push(targets),
   })
-  return { world, sent, asked, routed, publisher, refuse: () => (answer = false) }
+  onTestFinished(() => term.abort())
+  return { world, sent, asked, routed, publisher, term, acknowledge: (yes: boolean) => (answer = yes) }
 }
 
 describe('the route publisher', () => {
@@ -85,11 +88,42 @@ describe('the route publisher', () => {
   })
 
   test('tells nothing while a router has not acknowledged', async () => {
-    const { publisher, routed, asked, refuse } = setUp()
-    refuse()
+    const { publisher, routed, asked, acknowledge } = setUp()
+    acknowledge(false)
     publisher.publish([uid])
     await expect.poll(() => asked).toHaveLength(1)
     expect(routed).toEqual([])
+  })
+
+  describe('whose routers answer too late', () => {
+    beforeEach(() => void vi.useFakeTimers())
+    afterEach(() => void vi.useRealTimers())
+
+    test('asks again, and tells when they have acknowledged after all', async () => {
+      const { publisher, routed, acknowledge } = setUp()
+      acknowledge(false)
+      publisher.publish([uid])
+      await vi.advanceTimersByTimeAsync(5000)
+      expect(routed).toEqual([])
+      acknowledge(true)
+      await vi.advanceTimersByTimeAsync(5000)
+      expect(routed).toEqual([[{ revision: 'rev-1', percent: 100 }]])
+    })
+
+    test('asks no more for targets that have changed since, nor after its term', async () => {
+      const { world, publisher, asked, acknowledge, term } = setUp()
+      acknowledge(false)
+      publisher.publish([uid])
+      world.put({ services: [aService({ deleting: true })] })
+      publisher.publish([uid])
+      asked.length = 0
+      await vi.advanceTimersByTimeAsync(5000)
+      expect(new Set(asked.map(({ version }) => version.sequence))).toEqual(new Set([2]))
+      term.abort()
+      asked.length = 0
+      await vi.advanceTimersByTimeAsync(5000)
+      expect(asked).toEqual([])
+    })
   })
 
   test('carries why a revision is blocked until it is not', () => {
@@ -103,10 +137,10 @@ describe('the route publisher', () => {
   })
 
   test('calls a replica busy when a router still has requests on it', async () => {
-    const { publisher, refuse } = setUp()
+    const { publisher, acknowledge } = setUp()
     const version = publisher.publish([uid])
     expect(await publisher.withdrawn('rep-1' as ReplicaId, version, 10)).toBe('withdrawn')
-    refuse()
+    acknowledge(false)
     expect(await publisher.withdrawn('rep-1' as ReplicaId, version, 10)).toBe('busy')
   })
 })

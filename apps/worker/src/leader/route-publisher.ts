@@ -12,6 +12,7 @@ import {
   type ServiceUid,
 } from '@berth/contracts'
 import { buildRoutes } from './build-routes.ts'
+import { pause } from './pause.ts'
 import type { Blocked, RoutePublisher, World } from './ports.ts'
 
 /** Where the publisher sends tables, and who has acknowledged what. Implemented by the router hub. */
@@ -27,11 +28,14 @@ export type RoutePublisherOptions = {
   epoch: number
   world: World
   audience: RouterAudience
+  /** Aborts when the term ends: nobody is asked any more. */
+  signal: AbortSignal
   /** Told once the targets of a service's own host are served by every router. */
   onServiceRouted(service: ServiceUid, targets: HostRoute['targets']): void
 }
 
-const serviceAcknowledgeDeadlineMs = 60_000
+const acknowledgeDeadlineMs = 60_000
+const askAgainMs = 1_000
 
 /**
  * Keeps the table that routers serve from. Every change of it gets the next sequence number of this leader's epoch
@@ -105,12 +109,22 @@ export function createRoutePublisher(
       if (world.services.has(uid)) asked.set(uid, now)
       else asked.delete(uid)
     }
-    if (targets.length === 0) return
-    void audience.acknowledged(at, [], serviceAcknowledgeDeadlineMs).then((everyone) => {
-      if (!everyone) return
-      for (const [uid, then] of targets)
-        if (isDeepStrictEqual(then, ownTargets(uid))) options.onServiceRouted(uid, then)
-    })
+    if (targets.length > 0) void tellWhenRouted(targets, at)
+  }
+
+  /** Asks until every router has acknowledged; what has changed since is asked for with its own version. */
+  async function tellWhenRouted(
+    targets: readonly (readonly [ServiceUid, HostRoute['targets']])[],
+    at: RouteVersion,
+  ): Promise<void> {
+    const current = () => targets.filter(([uid, then]) => asked.get(uid) === then)
+    while (current().length > 0 && !options.signal.aborted) {
+      if (await audience.acknowledged(at, [], acknowledgeDeadlineMs)) {
+        for (const [uid, then] of current()) options.onServiceRouted(uid, then)
+        return
+      }
+      await pause(askAgainMs, options.signal)
+    }
   }
 
   function ownTargets(uid: ServiceUid): HostRoute['targets'] {

@@ -16,11 +16,14 @@ const snapshot: RouteSnapshot = {
   hosts: [],
   revisions: [],
 }
+const host = { host: 'h.localhost', project: 'default', service: 'h', serviceUid: 'svc-1', targets: [] }
 const leading = { epoch: 3, snapshot: () => snapshot }
 
 let folder: string
 let path: string
 let hub: RouterHub
+/** How far the hub's clock is ahead of the real one. */
+let aheadMs = 0
 const open: Socket[] = []
 const relayed: LeaderFrame[] = []
 let deliver: (payload: unknown) => void = () => undefined
@@ -47,7 +50,9 @@ function dial(id: string, incarnation = '1') {
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'hub-'))
   path = join(folder, 'hub.sock')
-  hub = await openRouterHub({ socketPath: path, relay, log: pino({ level: 'silent' }) })
+  aheadMs = 0
+  const now = () => performance.now() + aheadMs
+  hub = await openRouterHub({ socketPath: path, relay, log: pino({ level: 'silent' }), now })
 })
 
 afterEach(async () => {
@@ -74,12 +79,37 @@ describe('the hub of the leader', () => {
 
   test('waits for the acknowledgement of a router that is connected', async () => {
     hub.lead(leading)
+    aheadMs += 2000
     const router = dial('a')
     await expect.poll(() => hub.membership.known()).toHaveLength(1)
     expect(await hub.audience.acknowledged(version(1), [], 30)).toBe(false)
     const done = hub.audience.acknowledged(version(1), [], 20_000)
     router.say({ kind: 'acknowledge', version: version(1), lingering: [] })
     expect(await done).toBe(true)
+  })
+
+  test('excuses a router that is connected and silent, and closes its connection', async () => {
+    hub.lead(leading)
+    const router = dial('a')
+    await expect.poll(() => hub.membership.known()).toHaveLength(1)
+    for (let second = 0; second < 11; second += 1) {
+      aheadMs += 1000
+      hub.membership.tick()
+    }
+    expect(hub.membership.known()).toEqual([])
+    await expect.poll(() => router.socket.readableEnded || router.socket.destroyed).toBe(true)
+  })
+
+  test('lets a router go that does not read what it is sent', async () => {
+    hub.lead(leading)
+    const router = dial('a')
+    await expect.poll(() => hub.membership.known()).toHaveLength(1)
+    router.socket.pause()
+    const megabyte = 'x'.repeat(1024 ** 2)
+    const frame = { ...snapshot, hosts: [{ ...host, host: megabyte }] }
+    for (let sent = 0; sent < 20; sent += 1) hub.audience.broadcast(frame)
+    // Long before its silence would be told.
+    await expect.poll(() => hub.membership.known(), { timeout: 6000 }).toEqual([])
   })
 
   test('excuses a router that is gone with its admin port', async () => {

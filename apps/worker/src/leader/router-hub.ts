@@ -34,6 +34,9 @@ export type Leading = { epoch: number; snapshot(): RouteSnapshot }
 
 export type RouterHub = Awaited<ReturnType<typeof openRouterHub>>
 
+/** More than this unsent means that the router does not read: a table of thousands of services is some megabytes. */
+const maxUnsentBytes = 16 * 1024 * 1024
+
 /**
  * Listens for routers on a unix socket, and on Redis for those whose socket is down. While this worker does not
  * lead, every router that dials is told so and let go.
@@ -50,6 +53,7 @@ export async function openRouterHub(options: RouterHubOptions) {
     onExcused(router, why) {
       log.warn({ router, why }, 'router excused from acknowledging')
       reports.forgetRouter(router)
+      for (const [socket, peer] of sockets) if (peer.router === router) socket.destroy()
     },
   })
   const reports = createRouterReports({
@@ -104,11 +108,17 @@ export async function openRouterHub(options: RouterHubOptions) {
       if (frame.kind === 'hello') {
         peer.router = frame.router
         peer.incarnation = frame.incarnation
-        membership.hello(frame.router, frame.incarnation, frame.adminPort, true, frame.version)
+        membership.hello(frame.router, frame.incarnation, frame.adminPort, true)
         log.info({ router: frame.router }, 'router connected')
       }
-      if (peer.router !== undefined) take(peer.router, frame, (answer) => writeFrame(socket, answer))
+      if (peer.router !== undefined) take(peer.router, frame, (answer) => send(socket, answer))
     })
+  }
+
+  /** Frames follow from the table, so whoever does not read them is let go and starts over. */
+  function send(socket: Socket, frame: LeaderFrame): void {
+    if (socket.writableLength > maxUnsentBytes) socket.destroy()
+    else writeFrame(socket, frame)
   }
 
   /** Says who does not lead here and lets the router go; it dials again until it finds who does. */
@@ -121,7 +131,7 @@ export async function openRouterHub(options: RouterHubOptions) {
     const relayed = relayedRouterFrame.safeParse(payload)
     if (!relayed.success || !leading) return
     const { router, incarnation, frame } = relayed.data
-    if (frame.kind === 'hello') membership.hello(router, incarnation, frame.adminPort, false, frame.version)
+    if (frame.kind === 'hello') membership.hello(router, incarnation, frame.adminPort, false)
     take(router, frame, (answer) => options.relay.publish(answer))
   }
 
@@ -131,14 +141,14 @@ export async function openRouterHub(options: RouterHubOptions) {
   const heartbeat = setInterval(() => {
     if (!leading) return
     const frame = { kind: 'heartbeat', epoch: leading.epoch } as const
-    for (const socket of sockets.keys()) writeFrame(socket, frame)
+    for (const socket of sockets.keys()) send(socket, frame)
     options.relay.publish(frame)
   }, heartbeatIntervalMs)
   const membershipTick = setInterval(() => membership.tick(), 1000)
 
   const audience: RouterAudience = {
     broadcast(frame) {
-      for (const [socket, peer] of sockets) if (peer.router !== undefined) writeFrame(socket, frame)
+      for (const [socket, peer] of sockets) if (peer.router !== undefined) send(socket, frame)
       options.relay.publish(frame)
     },
     acknowledged: (version, replicas, deadlineMs) => membership.acknowledged(version, replicas, deadlineMs),
@@ -152,14 +162,16 @@ export async function openRouterHub(options: RouterHubOptions) {
     /** From here on routers are served; every one that is connected gets the whole table. */
     lead(as: Leading): void {
       leading = as
+      membership.begin()
       const snapshot = as.snapshot()
-      for (const socket of sockets.keys()) writeFrame(socket, snapshot)
+      for (const socket of sockets.keys()) send(socket, snapshot)
       options.relay.publish(snapshot)
     },
 
     /** Lets every router go, so that it finds the new leader. */
     stopLeading(): void {
       leading = undefined
+      membership.end()
       for (const socket of sockets.keys()) sendAway(socket)
     },
 
@@ -168,7 +180,7 @@ export async function openRouterHub(options: RouterHubOptions) {
       clearInterval(membershipTick)
       stopRelay()
       leading = undefined
-      membership.close()
+      membership.end()
       for (const socket of sockets.keys()) socket.destroy()
       await new Promise<void>((resolve) => {
         server.close(() => resolve())

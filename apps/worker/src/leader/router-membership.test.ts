@@ -14,7 +14,15 @@ function setUp() {
     isGone: () => Promise.resolve(ports.gone),
     onExcused: (router) => excused.push(router),
   })
-  return { membership, clock, excused, ports }
+  /** Lets time pass as a running process sees it: with a tick every second. */
+  function pass(ms: number): void {
+    const until = clock.ms + ms
+    while (clock.ms < until) {
+      clock.ms = Math.min(until, clock.ms + 1000)
+      membership.tick()
+    }
+  }
+  return { membership, clock, excused, ports, pass }
 }
 
 describe('waiting for routers', () => {
@@ -22,10 +30,44 @@ describe('waiting for routers', () => {
     expect(await setUp().membership.acknowledged(version(1), [], 1000)).toBe(true)
   })
 
+  test('does not end before those that serve have had time to find a new leader', async () => {
+    const { membership, pass } = setUp()
+    membership.begin()
+    expect(membership.isEmpty()).toBe(false)
+    expect(await membership.acknowledged(version(1), [], 20)).toBe(false)
+    const done = membership.acknowledged(version(1), [], 20_000)
+    pass(1000)
+    membership.hello('a', '1', 1, true)
+    pass(2000)
+    expect(await membership.acknowledged(version(1), [], 20)).toBe(false)
+    membership.acknowledge('a', version(1), [])
+    expect(await done).toBe(true)
+  })
+
+  test('ends after that time when none has come', async () => {
+    const { membership, pass } = setUp()
+    membership.begin()
+    const done = membership.acknowledged(version(1), [], 20_000)
+    pass(2000)
+    expect(await done).toBe(true)
+    expect(membership.isEmpty()).toBe(true)
+  })
+
+  test('fails when the term ends, and knows nobody afterwards', async () => {
+    const { membership, excused, pass } = setUp()
+    membership.hello('a', '1', 1, true)
+    const done = membership.acknowledged(version(1), [], 20_000)
+    membership.end()
+    expect(await done).toBe(false)
+    pass(20_000)
+    expect(membership.known()).toEqual([])
+    expect(excused).toEqual([])
+  })
+
   test('ends when the last of them has acknowledged', async () => {
     const { membership } = setUp()
     membership.hello('a', '1', 1, true)
-    membership.hello('b', '1', 2, true, version(1))
+    membership.hello('b', '1', 2, true)
     const done = membership.acknowledged(version(2), [], 5000)
     membership.acknowledge('a', version(2), [])
     membership.acknowledge('b', version(3), [])
@@ -44,8 +86,68 @@ describe('waiting for routers', () => {
 
   test('does not count a version of an older epoch', async () => {
     const { membership } = setUp()
-    membership.hello('a', '1', 1, true, { epoch: 0, sequence: 99 })
+    membership.hello('a', '1', 1, true)
+    membership.acknowledge('a', { epoch: 0, sequence: 99 }, [])
     expect(await membership.acknowledged(version(1), [], 20)).toBe(false)
+  })
+})
+
+describe('a router that says hello again', () => {
+  test('has acknowledged what it had before, and no more', async () => {
+    const { membership } = setUp()
+    membership.hello('a', '1', 1, true)
+    membership.acknowledge('a', version(1), [])
+    membership.disconnected('a', '1')
+    // It may serve version 2 by now and still have requests on what that withdrew: only it knows.
+    membership.hello('a', '1', 1, true)
+    expect(await membership.acknowledged(version(1), [], 20)).toBe(true)
+    expect(await membership.acknowledged(version(2), [replica], 20)).toBe(false)
+    membership.acknowledge('a', version(2), [replica])
+    expect(await membership.acknowledged(version(2), [replica], 20)).toBe(false)
+  })
+
+  test('as another process has acknowledged nothing', async () => {
+    const { membership } = setUp()
+    membership.hello('a', '1', 1, true)
+    membership.acknowledge('a', version(1), [])
+    membership.hello('a', '2', 1, true)
+    expect(await membership.acknowledged(version(1), [], 20)).toBe(false)
+  })
+})
+
+describe('a router that is silent', () => {
+  test('is excused after 10 s although its connection is open', async () => {
+    const { membership, excused, pass } = setUp()
+    membership.hello('a', '1', 1, true)
+    const done = membership.acknowledged(version(1), [], 20_000)
+    pass(10_000)
+    expect(excused).toEqual([])
+    pass(1000)
+    expect(excused).toEqual(['a'])
+    expect(await done).toBe(true)
+  })
+
+  test('is not excused for the time that this process stood still itself', () => {
+    const { membership, clock, excused, pass } = setUp()
+    membership.hello('a', '1', 1, true)
+    clock.ms += 60_000
+    membership.tick()
+    pass(9000)
+    expect(excused).toEqual([])
+  })
+})
+
+describe('a router that speaks through Redis alone', () => {
+  test('is not asked for on this host, where it may not be', async () => {
+    const { membership, excused, ports, pass } = setUp()
+    ports.gone = true
+    membership.expect('a', '1', 1)
+    membership.hello('a', '1', 1, false)
+    pass(9000)
+    await Promise.resolve()
+    expect(excused).toEqual([])
+    pass(2000)
+    expect(excused).toEqual(['a'])
   })
 })
 
@@ -61,14 +163,12 @@ describe('a router that is closed', () => {
   })
 
   test('is waited for while its admin port answers, and excused after 10 s of silence', async () => {
-    const { membership, clock, excused } = setUp()
+    const { membership, excused, pass } = setUp()
     membership.hello('a', '1', 1, true)
     membership.disconnected('a', '1')
-    clock.ms = 9000
-    membership.tick()
+    pass(9000)
     expect(await membership.acknowledged(version(1), [], 20)).toBe(false)
-    clock.ms = 10_001
-    membership.tick()
+    pass(2000)
     expect(excused).toEqual(['a'])
     expect(await membership.acknowledged(version(1), [], 20)).toBe(true)
   })
@@ -82,23 +182,27 @@ describe('a router that is closed', () => {
   })
 
   test('and known only from the leader before is waited for, and not counted as heard', async () => {
-    const { membership, clock } = setUp()
+    const { membership, pass, ports, excused } = setUp()
     membership.expect('a', '1', 1)
     expect(membership.known()).toMatchObject([{ id: 'a', heard: false }])
     expect(await membership.acknowledged(version(1), [], 20)).toBe(false)
     membership.hello('a', '1', 1, true)
     expect(membership.known()).toMatchObject([{ id: 'a', heard: true }])
     membership.expect('b', '1', 1)
-    clock.ms = 10_001
-    membership.tick()
+    ports.gone = true
+    pass(3000)
+    await expect.poll(() => excused).toEqual(['b'])
     expect(membership.known().map(({ id }) => id)).toEqual(['a'])
   })
 
   test('that said goodbye is forgotten without an excuse', () => {
     const { membership, excused } = setUp()
     membership.hello('a', '1', 1, true)
+    let changes = 0
+    membership.onChange(() => (changes += 1))
     membership.goodbye('a')
     expect(membership.known()).toEqual([])
     expect(excused).toEqual([])
+    expect(changes).toBe(1)
   })
 })

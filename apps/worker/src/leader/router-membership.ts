@@ -4,23 +4,37 @@ import { hasSeen } from './route-publisher.ts'
 /*
  * Which routers there are and what each has acknowledged.
  *
- * A router is known from its hello on. It is gone when its connection is closed and either its admin port refuses
- * or it has said nothing, on either way, for `excusedAfterMs`. Only routers that are known have to acknowledge.
+ * expected  the leader before knew it; waited for like any other
+ * known     it has said hello in this term
+ *
+ * One is gone when it says goodbye, when its connection is closed and its admin port refuses, or when it has said
+ * nothing, on either way, for `excusedAfterMs`, whatever its connection does: a process that stands still keeps that.
+ * The admin port is asked on this host only, so it tells nothing about a router that speaks through Redis alone.
+ *
+ * Whoever serves looks for the leader again within 1.25 s. Until `findingMs` of the term are over nobody can tell
+ * whether all have come, so nothing counts as acknowledged by everyone.
  */
 
 const excusedAfterMs = 10_000
+/** Routers report twice a second: one that was heard within this time is there, whatever its admin port says. */
+const lateAfterMs = 2_000
+const findingMs = 2_000
+const tickMs = 1_000
 
 type Member = {
   id: string
   incarnation: string
   adminPort: number
   connected: boolean
-  /** False while it is only known from the leader before. */
-  heard: boolean
+  /** Where its admin port is: on this host when it has dialled here, and unknown before it has said hello. */
+  place: 'here' | 'unknown' | 'behind-redis'
   lastHeardAt: number
+  /** What it has acknowledged last: the version, and the replicas that still had requests there. */
   served?: RouteVersion
   lingering: ReadonlySet<string>
 }
+
+export type RouterMember = Pick<Member, 'id' | 'incarnation' | 'adminPort' | 'connected'> & { heard: boolean }
 
 type Waiter = { isDone(): boolean; finish(everyone: boolean): void }
 
@@ -34,16 +48,24 @@ export type RouterMembershipOptions = {
 export function createRouterMembership(options: RouterMembershipOptions) {
   const members = new Map<string, Member>()
   const waiters = new Set<Waiter>()
+  const listeners = new Set<() => void>()
+  let begunAt = -Infinity
+  let tickedAt = options.now()
 
   function settle(): void {
     for (const waiter of waiters) if (waiter.isDone()) waiter.finish(true)
+  }
+
+  function changed(): void {
+    settle()
+    for (const listener of listeners) listener()
   }
 
   function remove(member: Member, why: string): void {
     if (members.get(member.id) !== member) return
     members.delete(member.id)
     options.onExcused(member.id, why)
-    settle()
+    changed()
   }
 
   function checkGone(member: Member): void {
@@ -52,46 +74,66 @@ export function createRouterMembership(options: RouterMembershipOptions) {
     })
   }
 
+  function allHaveCome(): boolean {
+    return options.now() - begunAt >= findingMs
+  }
+
+  /** Nobody was heard while this process stood still itself: that time does not count. */
+  function skipOwnStandstill(): void {
+    const stoodStillMs = options.now() - tickedAt - tickMs
+    tickedAt = options.now()
+    if (stoodStillMs > tickMs) for (const member of members.values()) member.lastHeardAt += stoodStillMs
+  }
+
   return {
-    hello(
-      id: string,
-      incarnation: string,
-      adminPort: number,
-      connected: boolean,
-      served?: RouteVersion,
-    ): void {
+    /** A term begins. Those that its predecessor knew are `expect`ed before. */
+    begin(): void {
+      begunAt = options.now()
+    },
+
+    /** The term is over: whoever waits hears that not everyone has answered, and nobody is known any more. */
+    end(): void {
+      members.clear()
+      for (const waiter of waiters) waiter.finish(false)
+    },
+
+    /**
+     * What was acknowledged before stays as it is for the same process. The version that it serves counts only
+     * together with the requests that it still has, so with its next acknowledgement.
+     */
+    hello(id: string, incarnation: string, adminPort: number, direct: boolean): void {
       const known = members.get(id)
-      const same = known?.incarnation === incarnation
+      const same = known?.incarnation === incarnation ? known : undefined
       members.set(id, {
         id,
         incarnation,
         adminPort,
-        connected,
-        heard: true,
+        connected: direct || same?.connected === true,
+        place: direct || same?.place === 'here' ? 'here' : 'behind-redis',
         lastHeardAt: options.now(),
-        lingering: same ? known.lingering : new Set(),
-        ...(served ? { served } : {}),
+        lingering: same?.lingering ?? new Set(),
+        ...(same?.served ? { served: same.served } : {}),
       })
-      settle()
+      if (same === undefined || same.place === 'unknown') changed()
     },
 
     /** A router that the leader before knew: waited for until it says hello here, or is excused. */
     expect(id: string, incarnation: string, adminPort: number): void {
       if (members.has(id)) return
-      const silent = {
+      members.set(id, {
+        id,
+        incarnation,
+        adminPort,
         connected: false,
-        heard: false,
+        place: 'unknown',
         lastHeardAt: options.now(),
-        lingering: new Set<string>(),
-      }
-      members.set(id, { id, incarnation, adminPort, ...silent })
+        lingering: new Set(),
+      })
     },
 
     heard(id: string): void {
       const member = members.get(id)
-      if (!member) return
-      member.heard = true
-      member.lastHeardAt = options.now()
+      if (member) member.lastHeardAt = options.now()
     },
 
     acknowledge(id: string, served: RouteVersion, lingering: readonly string[]): void {
@@ -105,8 +147,7 @@ export function createRouterMembership(options: RouterMembershipOptions) {
 
     /** The router has ended in peace: it holds no request and needs no excuse. */
     goodbye(id: string): void {
-      members.delete(id)
-      settle()
+      if (members.delete(id)) changed()
     },
 
     disconnected(id: string, incarnation: string): void {
@@ -118,16 +159,19 @@ export function createRouterMembership(options: RouterMembershipOptions) {
 
     /** Called every second: excuses who has been silent too long. */
     tick(): void {
+      skipOwnStandstill()
       for (const member of members.values()) {
-        if (member.connected) continue
-        if (options.now() - member.lastHeardAt > excusedAfterMs) remove(member, 'it has been silent for 10 s')
-        else checkGone(member)
+        const silentMs = options.now() - member.lastHeardAt
+        if (silentMs > excusedAfterMs) remove(member, 'it has been silent for 10 s')
+        else if (!member.connected && member.place !== 'behind-redis' && silentMs > lateAfterMs)
+          checkGone(member)
       }
+      settle()
     },
 
     /**
-     * True once every known router serves `version` or newer and lingers on none of `replicas`; false at the
-     * deadline. With no router known there is nobody to wait for.
+     * True once every router serves `version` or newer and lingers on none of `replicas`; false at the deadline, or
+     * when the term ends. With no router there is nobody to wait for.
      */
     acknowledged(
       version: RouteVersion,
@@ -135,6 +179,7 @@ export function createRouterMembership(options: RouterMembershipOptions) {
       deadlineMs: number,
     ): Promise<boolean> {
       const isDone = () =>
+        allHaveCome() &&
         [...members.values()].every(
           (member) =>
             member.served !== undefined &&
@@ -156,18 +201,22 @@ export function createRouterMembership(options: RouterMembershipOptions) {
       })
     },
 
-    close(): void {
-      for (const waiter of waiters) waiter.finish(false)
-    },
+    /** Whether there is surely no router, so that nobody's report is missing. */
+    isEmpty: (): boolean => members.size === 0 && allHaveCome(),
 
-    known(): { id: string; incarnation: string; adminPort: number; connected: boolean; heard: boolean }[] {
-      return [...members.values()].map(({ id, incarnation, adminPort, connected, heard }) => ({
+    known: (): RouterMember[] =>
+      [...members.values()].map(({ id, incarnation, adminPort, connected, place }) => ({
         id,
         incarnation,
         adminPort,
         connected,
-        heard,
-      }))
+        heard: place !== 'unknown',
+      })),
+
+    /** Called whenever a router comes or goes within the term. */
+    onChange(listener: () => void): () => void {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
     },
   }
 }

@@ -114,18 +114,28 @@ describe('what the leader says about itself and the routers', () => {
     expect((await db.select().from(leaderAddress))[0]?.hubSocket).toBe('/new')
   })
 
-  test('keeps a router that is known and drops one that is long gone', async () => {
+  test('hands every router on that the leader before knew, however long ago it was heard', async () => {
     const { db } = database
     const lastSeenAt = new Date(Date.now() - 120_000)
-    await db.insert(routers).values({ id: 'gone', incarnation: '1', adminPort: 1, lastSeenAt })
-    await writeRouters(db, lease, [{ id: 'here', incarnation: '1', adminPort: 2 }])
-    expect((await db.select().from(routers)).map((router) => router.id)).toEqual(['here'])
+    await db.delete(routers)
+    await db.insert(routers).values({ id: 'old', incarnation: '1', adminPort: 1, lastSeenAt })
+    expect((await readRouters(db)).map((router) => router.id)).toEqual(['old'])
+  })
+
+  test('drops a router that the leader knows no more', async () => {
+    const { db } = database
+    const members = ['here', 'gone'].map((id) => ({ id, incarnation: '1', adminPort: 2 }))
+    await writeRouters(db, lease, members)
+    await writeRouters(db, lease, members.slice(0, 1))
     expect((await readRouters(db)).map((router) => router.id)).toEqual(['here'])
-    // Only known from the leader before: stays for a while and is not refreshed.
     await writeRouters(db, lease, [])
-    expect((await readRouters(db)).map((router) => router.id)).toEqual(['here'])
-    await db.update(routers).set({ lastSeenAt: new Date(Date.now() - 16_000) })
     expect(await readRouters(db)).toEqual([])
+  })
+
+  test('refuses the routers of a leader that was replaced', async () => {
+    const written = writeRouters(database.db, stale(), [{ id: 'late', incarnation: '1', adminPort: 2 }])
+    await expect(written).rejects.toThrow(/lost/)
+    expect((await readRouters(database.db)).map((router) => router.id)).not.toContain('late')
   })
 })
 

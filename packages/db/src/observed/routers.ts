@@ -1,52 +1,37 @@
-import { and, gte, lt, notInArray, sql } from 'drizzle-orm'
-import type { Executor } from '../connection.ts'
-import { leaseHeld, type LeaseRef } from '../leases.ts'
+import { lt, notInArray, sql } from 'drizzle-orm'
+import { withTransaction, type Executor } from '../connection.ts'
+import { requireLease, type LeaseRef } from '../leases.ts'
 import { leaderAddress, routers } from '../schema.ts'
 
 export type RouterMember = { id: string; incarnation: string; adminPort: number }
 
-/** Longer than a leader waits for a silent router: who was not heard for this long is waited for by nobody. */
-const forgottenAfter = sql`clock_timestamp() - interval '15 seconds'`
-
-/** The routers that an earlier leader heard of lately, for the next one to wait for. */
+/**
+ * The routers that the leader before knew, for the next one to wait for, however long ago that was: one that is still
+ * there serves from an old table.
+ */
 export async function readRouters(db: Executor): Promise<RouterMember[]> {
   return await db
     .select({ id: routers.id, incarnation: routers.incarnation, adminPort: routers.adminPort })
     .from(routers)
-    .where(gte(routers.lastSeenAt, forgottenAfter))
 }
 
-/**
- * Writes the routers that the leader has heard, and drops who was silent for 15 s. Routers that it only knows from
- * its predecessor are not among `members`: else one that is gone would be handed on for ever. No effect when the
- * lease is lost.
- */
+/** Makes the rows those of the routers that the leader knows. Throws `LeaseLostError`. */
 export async function writeRouters(
   db: Executor,
   lease: LeaseRef,
   members: readonly RouterMember[],
 ): Promise<void> {
-  const now = new Date()
-  for (const member of members) {
-    await db
-      .insert(routers)
-      .values({ ...member, lastSeenAt: now })
-      .onConflictDoUpdate({
-        target: routers.id,
-        set: { ...member, lastSeenAt: now },
-        setWhere: leaseHeld(lease),
-      })
-  }
-  const ids = members.map((member) => member.id)
-  await db
-    .delete(routers)
-    .where(
-      and(
-        lt(routers.lastSeenAt, forgottenAfter),
-        ids.length > 0 ? notInArray(routers.id, ids) : undefined,
-        leaseHeld(lease),
-      ),
-    )
+  const lastSeenAt = sql`clock_timestamp()`
+  await withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    for (const member of members)
+      await tx
+        .insert(routers)
+        .values({ ...member, lastSeenAt })
+        .onConflictDoUpdate({ target: routers.id, set: { ...member, lastSeenAt } })
+    const ids = members.map(({ id }) => id)
+    await tx.delete(routers).where(ids.length > 0 ? notInArray(routers.id, ids) : undefined)
+  })
 }
 
 /** Says where routers and the API find the leader. No effect when a newer one has said so. */
