@@ -79,7 +79,6 @@ const refreshEveryMs = 1_000
 const scaleEveryMs = 500
 const lookEveryMs = 2_000
 const spareEveryMs = 1_000
-const routersEveryMs = 2_000
 const lossEveryMs = 1_000
 const tidyEveryMs = 2_000
 const garbageEveryMs = 60_000
@@ -119,6 +118,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     epoch: term.lease.epoch,
     world: picture,
     audience: hub.audience,
+    signal: term.signal,
     onServiceRouted(service, targets) {
       writer.write(`routes:${service}`, 'routes', (db, lease) =>
         writeServiceRoutes(db, lease, service, targets),
@@ -204,6 +204,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   const complete = () => term.isFresh() && options.redisHealthy() && hub.reports.complete()
   const stepDown = createStepDown({ keeper: theKeeper, reports: hub.reports, complete, now })
   const images = new Set<string>()
+  let reads = 0
 
   /** Carries on with what rows ask for: starts, and what is to go. */
   function tend(): void {
@@ -214,10 +215,10 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   }
 
   async function refresh(only?: ServiceUid): Promise<void> {
-    const readAt = writer.moment()
+    const read = { number: (reads += 1), moment: writer.moment() }
     const rows = await readWorld(db, only)
     if (term.signal.aborted) return
-    picture.merge(rows, readAt, only)
+    picture.merge(rows, read, only)
     tend()
   }
 
@@ -232,7 +233,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
 
   // Take over: rows first, then what the engines say, then routes.
   await engines.refresh()
-  picture.merge(await readWorld(db), 0)
+  picture.merge(await readWorld(db), { number: (reads += 1), moment: 0 })
   for (const { id, incarnation, adminPort } of await readRouters(db))
     hub.membership.expect(id, incarnation, adminPort)
   await adoptRunning()
@@ -243,7 +244,19 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     hubSocket: options.hubSocket,
     controlSocket: options.controlSocket,
   })
+  closers.push(hub.membership.onChange(noteRouters))
   closers.push(picture.onChange(({ services }) => void publisher.publish(services)))
+
+  /** For the next leader, which has to wait for them. */
+  function noteRouters(): void {
+    writer.write('routers', 'routers', (db, lease) =>
+      writeRouters(
+        db,
+        lease,
+        hub.membership.known().map(({ id, incarnation, adminPort }) => ({ id, incarnation, adminPort })),
+      ),
+    )
+  }
 
   /** What runs by its rows is routed unless its engine says otherwise: nothing goes that was not seen to be gone. */
   async function adoptRunning(): Promise<void> {
@@ -334,7 +347,6 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     { ms: scaleEveryMs, what: 'scale', work: () => autoscaler.tick() },
     { ms: lookEveryMs, what: 'look', work: () => watch.lookAround() },
     { ms: spareEveryMs, what: 'spares', work: whileFresh(() => spares.fill()) },
-    { ms: routersEveryMs, what: 'routers', work: noteRouters },
     { ms: lossEveryMs, what: 'losses', work: whileFresh(() => failed.tick()) },
     { ms: tidyEveryMs, what: 'tidy', work: whileFresh(tidy) },
     { ms: garbageEveryMs, what: 'garbage', work: whileFresh(collect) },
@@ -346,15 +358,6 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     return async () => {
       if (term.isFresh()) await work()
     }
-  }
-
-  async function noteRouters(): Promise<void> {
-    const members = hub.membership.known().filter(({ heard }) => heard)
-    await writeRouters(
-      db,
-      term.lease,
-      members.map(({ id, incarnation, adminPort }) => ({ id, incarnation, adminPort })),
-    )
   }
 
   async function tidy(): Promise<void> {

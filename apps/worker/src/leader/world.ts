@@ -9,9 +9,15 @@ export type OwnChanges = {
   touchedSince(replica: ReplicaId, since: number): boolean
 }
 
+/** A read of rows: its place in the order in which reads began, and the moment of the row writer just before. */
+export type Read = { number: number; moment: number }
+
 export type Picture = World & {
-  /** Takes over rows that were read at the moment `readAt`: of everything, or of one service. */
-  merge(rows: WorldRows, readAt: number, only?: ServiceUid): void
+  /**
+   * Takes over rows of everything, or of one service. Reads may come back in another order than they began in: what a
+   * later one has said of a service stays.
+   */
+  merge(rows: WorldRows, read: Read, only?: ServiceUid): void
   addReplica(row: WorldReplica): void
   removeReplica(id: ReplicaId): void
   updateNode(uid: NodeUid, change: Partial<NodeView>): void
@@ -19,6 +25,9 @@ export type Picture = World & {
   /** Whether the service has an open deployment, whose starts are the reconciler's. */
   deploying(service: ServiceUid): boolean
 }
+
+/** Whether a read says what there is of a service. */
+type Covers = (service: ServiceUid) => boolean
 
 /**
  * The leader's picture in memory. What the leader does changes it at once; rows that come later take over only what
@@ -31,6 +40,9 @@ export function createPicture(own: OwnChanges): Picture {
   const replicas = new Map<ReplicaId, ReplicaView>()
   const nodes = new Map<string, NodeView>()
   const deploying = new Set<ServiceUid>()
+  const readOf = new Map<ServiceUid, number>()
+  let readOfAll = 0
+  let readOfNodes = 0
   const ofRevision = new Map<RevisionUid, Set<ReplicaId>>()
   const ofService = new Map<ServiceUid, Set<ReplicaId>>()
   const listeners = new Set<(change: { services: ServiceUid[] }) => void>()
@@ -54,38 +66,40 @@ export function createPicture(own: OwnChanges): Picture {
     unindex(ofService, replica.serviceUid, replica.id)
   }
 
-  function mergeReplicas(rows: WorldRows, readAt: number, only: ServiceUid | undefined): ServiceUid[] {
+  function mergeReplicas(rows: WorldRows, moment: number, covers: Covers): ServiceUid[] {
     const changed: ServiceUid[] = []
     const present = new Set<ReplicaId>()
     for (const row of rows.replicas) {
       present.add(row.id)
+      if (!covers(row.serviceUid)) continue
       const known = replicas.get(row.id)
       const next =
-        known === undefined ? viewOf(row) : mergeReplica(known, row, own.touchedSince(row.id, readAt))
+        known === undefined ? viewOf(row) : mergeReplica(known, row, own.touchedSince(row.id, moment))
       if (known !== undefined && sameReplica(known, next)) continue
       put(next)
       changed.push(row.serviceUid)
     }
     for (const known of replicas.values()) {
-      if (present.has(known.id) || (only !== undefined && known.serviceUid !== only)) continue
-      if (own.touchedSince(known.id, readAt)) continue
+      if (present.has(known.id) || !covers(known.serviceUid)) continue
+      if (own.touchedSince(known.id, moment)) continue
       drop(known)
       changed.push(known.serviceUid)
     }
     return changed
   }
 
-  function mergeServices(rows: WorldRows, only: ServiceUid | undefined): ServiceUid[] {
+  function mergeServices(rows: WorldRows, covers: Covers): ServiceUid[] {
     const changed: ServiceUid[] = []
     const present = new Set(rows.services.map(({ uid }) => uid))
     for (const { deploying: open, ...service } of rows.services) {
+      if (!covers(service.uid)) continue
       if (open) deploying.add(service.uid)
       else deploying.delete(service.uid)
       if (!sameJson(services.get(service.uid), service)) changed.push(service.uid)
       services.set(service.uid, service)
     }
     for (const uid of services.keys()) {
-      if (present.has(uid) || (only !== undefined && uid !== only)) continue
+      if (present.has(uid) || !covers(uid)) continue
       services.delete(uid)
       deploying.delete(uid)
       changed.push(uid)
@@ -93,10 +107,11 @@ export function createPicture(own: OwnChanges): Picture {
     return changed
   }
 
-  function mergeRevisions(rows: WorldRows, only: ServiceUid | undefined): ServiceUid[] {
+  function mergeRevisions(rows: WorldRows, covers: Covers): ServiceUid[] {
     const changed: ServiceUid[] = []
     const present = new Set(rows.revisions.map(({ uid }) => uid))
     for (const revision of rows.revisions) {
+      if (!covers(revision.serviceUid)) continue
       const known = revisions.get(revision.uid)
       // How long starts take is the leader's own knowledge; rows have it from an earlier leader.
       const next = known === undefined ? revision : { ...revision, startMs: known.startMs }
@@ -104,12 +119,19 @@ export function createPicture(own: OwnChanges): Picture {
       revisions.set(revision.uid, next)
     }
     for (const known of revisions.values()) {
-      if (present.has(known.uid) || (only !== undefined && known.serviceUid !== only)) continue
+      if (present.has(known.uid) || !covers(known.serviceUid)) continue
       if ((ofRevision.get(known.uid)?.size ?? 0) > 0) continue
       revisions.delete(known.uid)
       changed.push(known.serviceUid)
     }
     return changed
+  }
+
+  function noteRead(number: number, only: ServiceUid | undefined): void {
+    readOfNodes = Math.max(readOfNodes, number)
+    if (only !== undefined) readOf.set(only, Math.max(readOf.get(only) ?? 0, number))
+    else readOfAll = Math.max(readOfAll, number)
+    for (const [uid, last] of readOf) if (last < readOfAll) readOf.delete(uid)
   }
 
   function mergeNodes(rows: WorldRows): void {
@@ -156,13 +178,16 @@ export function createPicture(own: OwnChanges): Picture {
       drop(known)
       tell([known.serviceUid])
     },
-    merge(rows, readAt, only) {
-      mergeNodes(rows)
+    merge(rows, { number, moment }, only) {
+      const covers: Covers = (uid) =>
+        (only === undefined || uid === only) && number > Math.max(readOfAll, readOf.get(uid) ?? 0)
+      if (number > readOfNodes) mergeNodes(rows)
       const changed = [
-        ...mergeServices(rows, only),
-        ...mergeReplicas(rows, readAt, only),
-        ...mergeRevisions(rows, only),
+        ...mergeServices(rows, covers),
+        ...mergeReplicas(rows, moment, covers),
+        ...mergeRevisions(rows, covers),
       ]
+      noteRead(number, only)
       tell(changed)
     },
     onChange(listener) {
