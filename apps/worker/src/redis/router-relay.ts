@@ -27,10 +27,13 @@ return 1
 `
 
 export type RedisRelay = RouterRelay & {
-  /** Whether Redis answered last time: while it does not, nothing is stepped down. */
+  /** Whether Redis has answered lately what it was sent: while it does not, nothing is stepped down. */
   healthy(): boolean
   close(): Promise<void>
 }
+
+/** A leader publishes a heartbeat twice a second. */
+const answeredWithinMs = 2_000
 
 export function openRouterRelay(url: string, installation: string, log: Logger): RedisRelay {
   const keys = redisKeys(installation)
@@ -45,6 +48,13 @@ export function openRouterRelay(url: string, installation: string, log: Logger):
   const listener = new Redis(url, { maxRetriesPerRequest: null, retryStrategy, autoResubscribe: true })
   const listeners = new Set<(payload: unknown) => void>()
   let down = false
+  let answeredAt = -Infinity
+
+  function answered(): void {
+    answeredAt = performance.now()
+    if (down) log.info('redis is back')
+    down = false
+  }
 
   function note(error: unknown): void {
     if (!down) log.warn({ err: error }, 'redis is away, routers are reached by their sockets only')
@@ -52,10 +62,7 @@ export function openRouterRelay(url: string, installation: string, log: Logger):
   }
   sender.on('error', note)
   listener.on('error', () => undefined)
-  sender.on('ready', () => {
-    if (down) log.info('redis is back')
-    down = false
-  })
+  sender.on('ready', answered)
   listener.subscribe(keys.routerFrames).catch(note)
   listener.on('message', (_channel, text) => {
     let payload: unknown
@@ -69,9 +76,10 @@ export function openRouterRelay(url: string, installation: string, log: Logger):
 
   return {
     publish(frame: LeaderFrame) {
-      if (sender.status !== 'ready') return
+      // A Redis that hangs is asked by heartbeats alone, so that nothing piles up before it.
+      if (sender.status !== 'ready' || (down && frame.kind !== 'heartbeat')) return
       const text = JSON.stringify(frame)
-      sender.publish(keys.leaderFrames, text).catch(note)
+      sender.publish(keys.leaderFrames, text).then(answered, note)
       if (frame.kind === 'snapshot') {
         const { epoch, sequence } = frame.version
         sender.eval(storeIfNewer, 1, keys.routeSnapshot, text, epoch, sequence).catch(note)
@@ -81,7 +89,7 @@ export function openRouterRelay(url: string, installation: string, log: Logger):
       listeners.add(take)
       return () => listeners.delete(take)
     },
-    healthy: () => sender.status === 'ready',
+    healthy: () => sender.status === 'ready' && performance.now() - answeredAt <= answeredWithinMs,
     close() {
       sender.disconnect()
       listener.disconnect()
