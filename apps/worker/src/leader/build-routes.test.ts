@@ -2,6 +2,7 @@ import type { ReplicaId, RevisionUid } from '@berth/contracts'
 import { describe, expect, test } from 'vitest'
 import { buildRoutes, type RoutedService } from './build-routes.ts'
 import { aReplica, aRevision, aService } from './testing/picture.ts'
+import type { ReplicaView } from './world-model.ts'
 
 const second = aRevision({ uid: 'rev-2' as RevisionUid, name: 'hello-00002' })
 
@@ -77,13 +78,35 @@ describe('the routes of a service', () => {
     expect(deleted).toMatchObject({ hosts: [], revisions: [{ uid: 'rev-2', leaving: ['rep-1'] }] })
   })
 
-  test('say when no further replica will come', () => {
+  describe('at maxScale 1', () => {
     const service = aService({ maxScale: 1 })
-    expect(buildRoutes(routed({ service }), 'localhost').revisions[0]?.atMaxScale).toBe(true)
-    const parked = [aReplica({ rung: 'parked', serving: false })]
-    expect(buildRoutes(routed({ service, replicas: parked }), 'localhost').revisions[0]?.atMaxScale).toBe(
-      false,
-    )
+    const atMaxScale = (...replicas: ReplicaView[]) =>
+      buildRoutes(routed({ service, replicas }), 'localhost').revisions[0]?.atMaxScale
+
+    test('say that no further replica will come once the only one serves', () => {
+      expect(atMaxScale(aReplica())).toBe(true)
+    })
+
+    test('promise one while the only one starts, is frozen or parked, or serves no more', () => {
+      expect(atMaxScale(aReplica({ state: 'starting', serving: false }))).toBe(false)
+      expect(atMaxScale(aReplica({ rung: 'frozen', serving: false }))).toBe(false)
+      expect(atMaxScale(aReplica({ rung: 'parked', serving: false }))).toBe(false)
+      expect(atMaxScale(aReplica({ state: 'draining' }))).toBe(false)
+    })
+
+    test('count no parked replica, but those of other revisions', () => {
+      const other = { id: 'rep-2' as ReplicaId, serving: false }
+      expect(atMaxScale(aReplica(), aReplica({ ...other, rung: 'parked' }))).toBe(true)
+      expect(atMaxScale(aReplica(), aReplica({ ...other, revisionUid: second.uid, state: 'starting' }))).toBe(
+        true,
+      )
+      expect(atMaxScale(aReplica({ revisionUid: second.uid }))).toBe(false)
+    })
+
+    test('promise another one below it', () => {
+      const routes = buildRoutes(routed({ service: aService({ maxScale: 2 }) }), 'localhost')
+      expect(routes.revisions[0]?.atMaxScale).toBe(false)
+    })
   })
 
   test('let a request wait three and a half mean starts, at least 10 s', () => {

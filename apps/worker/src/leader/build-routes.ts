@@ -77,9 +77,6 @@ function revisionRoute(input: RoutedService, revision: RevisionView): RevisionRo
   const leaving = leavingOf(input, revision)
   const timeoutMs = revision.template.timeoutSeconds * 1000
   const slowest = Math.max(revision.startMs.cold ?? unknownStartMs, revision.startMs.parked ?? 0)
-  const counted = input.replicas.filter(
-    (replica) => replica.state !== 'failed' && replica.state !== 'draining',
-  )
   return {
     uid: revision.uid,
     name: revision.name,
@@ -89,7 +86,7 @@ function revisionRoute(input: RoutedService, revision: RevisionView): RevisionRo
     concurrency: revision.template.concurrency,
     timeoutMs,
     queueDeadlineMs: queueDeadlineMs({ meanStartMs: slowest, timeoutMs }),
-    atMaxScale: counted.filter((replica) => replica.rung !== 'parked').length >= service.maxScale,
+    atMaxScale: isAtMaxScale(input, revision),
     blocked: input.blocked(revision.uid),
     replicas: input.replicas
       .filter((replica) => replica.revisionUid === revision.uid && replica.serving)
@@ -105,6 +102,18 @@ function leavingOf({ replicas }: RoutedService, { uid }: RevisionView): string[]
     .filter(({ revisionUid, state, serving }) => revisionUid === uid && state === 'draining' && !serving)
     .map(({ id }) => id)
     .sort()
+}
+
+/**
+ * Whether all replicas that may be are there and serve: only then a full queue is the client's to wait out (429). While
+ * one of the revision starts, wakes or steps down, or none serves, it is for the platform to bring one up (503).
+ */
+function isAtMaxScale({ service, replicas }: RoutedService, revision: RevisionView): boolean {
+  const counted = replicas.filter(
+    ({ state, rung }) => (state === 'starting' || state === 'ready') && rung !== 'parked',
+  )
+  const own = counted.filter(({ revisionUid }) => revisionUid === revision.uid)
+  return counted.length >= service.maxScale && own.length > 0 && own.every(({ serving }) => serving)
 }
 
 function replicaRoute(replica: ReplicaView, node: string): ReplicaRoute {
