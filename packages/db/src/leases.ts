@@ -88,6 +88,7 @@ export function leaseHeld(lease: LeaseRef): SQL {
   return sql`exists (select 1 from ${leases} where ${sameLease(lease)})`
 }
 
-function sameLease(lease: LeaseRef): SQL | undefined {
+/** The lease's row as long as it is the holder's. */
+export function sameLease(lease: LeaseRef): SQL | undefined {
   return and(eq(leases.name, lease.name), eq(leases.holder, lease.holder), eq(leases.epoch, lease.epoch))
 }

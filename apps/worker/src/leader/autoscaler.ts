@@ -1,34 +1,39 @@
-import type { ReplicaId, RevisionUid } from '@berth/contracts'
-import type { ReservationResult } from '@berth/db'
+import type { ReplicaId, RevisionUid, ServiceUid } from '@berth/contracts'
 import { decideScale, shareMinScale, type ScaleDecision } from '@berth/scheduler'
 import type { Logger } from 'pino'
-import { fitsAgain, placeInPicture, resourcesOf } from './place-in-picture.ts'
-import type { Blocked, RoutePublisher, RouterReports } from './ports.ts'
+import type { Failure } from '../replicas/index.ts'
+import { placeInPicture, resourcesOf } from './place-in-picture.ts'
+import type { RoutePublisher, RouterReports } from './ports.ts'
 import type { Keeper } from './replica-keeper.ts'
 import type { StartFailures } from './start-failures.ts'
 import type { StepDown } from './step-down.ts'
+import { createSupply } from './supply.ts'
 import type { ReplicaView, RevisionView, ServiceView } from './world-model.ts'
 import type { Picture } from './world.ts'
 
-type WantedReplica = {
-  serviceUid: string
-  revisionUid: string
+export type WantedReplica = {
+  serviceUid: ServiceUid
+  revisionUid: RevisionUid
   nodeUid: string
   cpuMillis: number
   memoryBytes: number
   maxReplicas: number
 }
 
+export type Reservation = { kind: 'reserved'; replica: { id: string } } | { kind: 'refused'; because: string }
+
 export type AutoscalerOptions = {
   picture: Picture
-  keeper: Keeper
-  reports: RouterReports
+  keeper: Pick<Keeper, 'bringUp' | 'wake' | 'stepDown' | 'busyWith' | 'waking' | 'steppingDown'>
+  reports: Pick<RouterReports, 'load' | 'samples' | 'replicaIdleMs'>
   publisher: Pick<RoutePublisher, 'setBlocked'>
   failures: StartFailures
   stepDown: StepDown
   /** Inserts the row of one more replica and puts it into the picture; fails when the database is away. */
-  reserve(wanted: WantedReplica): Promise<ReservationResult>
+  reserve(wanted: WantedReplica): Promise<Reservation>
   hasImage(node: string, digest: string): boolean
+  /** Why a revision has no replica although it should, for its owner to read; null when it has. */
+  onFailure(revision: RevisionView, failure: Failure | null): void
   /** Why nothing new is placed now (most nodes were lost at once); null normally. */
   held(): string | null
   complete(): boolean
@@ -44,6 +49,9 @@ export type Autoscaler = {
   demand(revision: RevisionUid): void
 }
 
+/** Failures that are not the revision's own. */
+const placeReasons = new Set<string>(['Unplaceable', 'NodeLost', 'EngineError'])
+
 /** Where no start of the revision has been measured. */
 const unknownStartMs = 1_000
 
@@ -54,22 +62,20 @@ const unknownStartMs = 1_000
 export function createAutoscaler(options: AutoscalerOptions): Autoscaler {
   const { picture, keeper, reports, publisher, failures, stepDown, log } = options
   const creating = new Map<RevisionUid, number>()
+  /** Why no place was found or could be reserved, the last time that one was looked for. */
+  const noPlace = new Map<RevisionUid, Failure>()
+  const supply = createSupply({ picture, keeper, creating })
 
   function decide(service: ServiceView, revision: RevisionView, minScale: number): ScaleDecision {
-    const counts = countReplicas(revision)
     const { inFlight, queued } = reports.load(revision.uid)
-    const others = picture
-      .replicasOfService(service.uid)
-      .filter(({ revisionUid, nodeUid }) => revisionUid !== revision.uid && isReachable(nodeUid))
-      .filter(({ state, rung }) => state === 'starting' || (state === 'ready' && rung !== 'parked')).length
     return decideScale(
       {
         concurrency: revision.template.concurrency,
         minScale,
-        maxScale: Math.max(0, service.maxScale + takingOver(service) - others),
+        maxScale: supply.mayHave(service, revision),
         inFlight,
         queued,
-        replicas: counts,
+        replicas: supply.counts(revision),
         window: reports.samples(revision.uid),
         averageStartMs: revision.startMs.cold ?? unknownStartMs,
         signalsComplete: options.complete(),
@@ -78,63 +84,26 @@ export function createAutoscaler(options: AutoscalerOptions): Autoscaler {
     )
   }
 
-  /** Pairs of a replica on a node that is drained and the one that is to take its place: they count as one. */
-  function takingOver(service: ServiceView): number {
-    return picture
-      .replicasOfService(service.uid)
-      .filter(({ state, replaces }) => replaces !== null && (state === 'starting' || state === 'ready'))
-      .filter(({ replaces }) => replaces !== null && picture.replicas.get(replaces)?.state === 'ready').length
-  }
-
-  function isDrained({ nodeUid }: ReplicaView): boolean {
-    return picture.nodes.get(nodeUid)?.scheduling === 'draining'
-  }
-
-  function isReachable(node: string): boolean {
-    return picture.nodes.get(node)?.reachability === 'ready'
-  }
-
-  function wakeable(revision: RevisionView, rung: 'frozen' | 'parked'): ReplicaView[] {
-    return picture
-      .replicasOfRevision(revision.uid)
-      .filter(({ state, nodeUid }) => state === 'ready' && isReachable(nodeUid))
-      .filter((replica) => (keeper.steppingDown(replica.id) ? 'frozen' : replica.rung) === rung)
-      .filter(({ id }) => keeper.steppingDown(id) || !keeper.busyWith(id))
-      .filter((replica) => rung === 'frozen' || fitsAgain(picture, replica))
-  }
-
-  function countReplicas(revision: RevisionView) {
-    const own = picture.replicasOfRevision(revision.uid)
-    const starting = own.filter(({ id, state }) => state === 'starting' || keeper.waking(id)).length
-    return {
-      starting: starting + (creating.get(revision.uid) ?? 0),
-      running: own.filter(({ id, state, serving }) => state === 'ready' && serving && !keeper.waking(id))
-        .length,
-      frozen: wakeable(revision, 'frozen').length,
-      parked: wakeable(revision, 'parked').length,
-    }
-  }
-
   function scale(service: ServiceView, revision: RevisionView, minScale: number): ScaleDecision {
     const decision = decide(service, revision, minScale)
-    for (const replica of wakeable(revision, 'frozen').slice(0, decision.unfreeze)) wake(replica)
-    for (const replica of wakeable(revision, 'parked').slice(0, decision.startParked)) wake(replica)
+    for (const { id } of supply.wakeable(revision, 'frozen').slice(0, decision.unfreeze)) void keeper.wake(id)
+    for (const { id } of supply.wakeable(revision, 'parked').slice(0, decision.startParked))
+      void keeper.wake(id)
     if (decision.create > 0) create(service, revision, decision.create)
+    else if (!creating.has(revision.uid)) noPlace.delete(revision.uid)
     if (decision.unfreeze + decision.startParked + decision.create > 0)
       log.debug({ service: service.name, revision: revision.name, ...decision }, 'scaling up')
     showBlocked(revision)
     return decision
   }
 
-  function wake({ id }: ReplicaView): void {
-    void keeper.wake(id)
-  }
-
   function create(service: ServiceView, revision: RevisionView, count: number): void {
     if (creating.has(revision.uid) || !failures.mayStart(revision.uid)) return
     const held = options.held()
-    if (held !== null)
-      return block(revision, { reason: 'NodeLost', message: `rescheduling is on hold: ${held}` })
+    if (held !== null) {
+      noPlace.set(revision.uid, { reason: 'NodeLost', message: `rescheduling is on hold: ${held}` })
+      return
+    }
     creating.set(revision.uid, count)
     void createAll(service, revision, count).finally(() => {
       creating.delete(revision.uid)
@@ -145,78 +114,113 @@ export function createAutoscaler(options: AutoscalerOptions): Autoscaler {
   async function createAll(service: ServiceView, revision: RevisionView, count: number): Promise<void> {
     for (let left = count; left > 0; left -= 1) {
       creating.set(revision.uid, left)
-      const placement = placeInPicture(picture, revision, (node) =>
-        options.hasImage(node, revision.imageDigest),
-      )
-      if (placement.kind === 'unplaceable')
-        return block(revision, { reason: 'Unplaceable', message: placement.summary })
-      const lost = picture
-        .replicasOfService(service.uid)
-        .filter(({ state, rung, nodeUid }) => state === 'ready' && rung !== 'parked' && !isReachable(nodeUid))
+      const placement = placeInPicture(picture, revision, {
+        hasImage: (node) => options.hasImage(node, revision.imageDigest),
+        reserves: supply.reserves,
+      })
+      if (placement.kind === 'unplaceable') {
+        noPlace.set(revision.uid, { reason: 'Unplaceable', message: placement.summary })
+        return
+      }
       try {
         const result = await options.reserve({
           serviceUid: service.uid,
           revisionUid: revision.uid,
           nodeUid: placement.nodeId,
           ...resourcesOf(revision),
-          // Those on nodes that are down serve nobody: what replaces them is not more than there may be.
-          maxReplicas: service.maxScale + lost.length,
+          maxReplicas: supply.limit(service) + lostReplicas(service),
         })
         if (result.kind === 'refused') {
           log.info({ revision: revision.name, because: result.because }, 'reservation refused')
           return
         }
+        noPlace.delete(revision.uid)
         keeper.bringUp(result.replica.id as ReplicaId)
         log.info({ revision: revision.name, replica: result.replica.id }, 'replica wanted')
       } catch (error) {
         log.warn({ err: error, revision: revision.name }, 'replica could not be reserved')
-        return block(revision, {
+        noPlace.set(revision.uid, {
           reason: 'EngineError',
           message: 'no replica can be reserved without the database',
         })
+        return
       }
     }
   }
 
-  /** Only while nobody serves and nobody is on the way: else there is something worth waiting for. */
-  function block(revision: RevisionView, blocked: Blocked): void {
-    publisher.setBlocked(revision.uid, someoneComes(revision) ? null : blocked)
+  /** Those on nodes that are down serve nobody: what replaces them is not more than there may be. */
+  function lostReplicas(service: ServiceView): number {
+    return picture
+      .replicasOfService(service.uid)
+      .filter((replica) => replica.state === 'ready' && replica.rung !== 'parked')
+      .filter((replica) => !supply.isReachable(replica)).length
+  }
+
+  /** Requests are told only while nobody serves and nobody is on the way: else there is something to wait for. */
+  function showBlocked(revision: RevisionView): void {
+    const { inFlight, queued } = reports.load(revision.uid)
+    const nowhere = inFlight + queued > 0 ? noPlace.get(revision.uid) : undefined
+    const why = failures.blocked(revision.uid) ?? nowhere ?? null
+    publisher.setBlocked(revision.uid, someoneComes(revision) ? null : why)
   }
 
   function someoneComes(revision: RevisionView): boolean {
-    const { starting, running } = countReplicas(revision)
+    const { starting, running } = supply.counts(revision)
     return running + starting - (creating.get(revision.uid) ?? 0) > 0
   }
 
-  function showBlocked(revision: RevisionView): void {
-    const why = failures.blocked(revision.uid)
-    if (why !== null) block(revision, why)
-    else if (someoneComes(revision) || nobodyWaits(revision)) publisher.setBlocked(revision.uid, null)
-  }
-
-  function nobodyWaits(revision: RevisionView): boolean {
-    const { inFlight, queued } = reports.load(revision.uid)
-    return inFlight + queued === 0
+  /**
+   * What the revision's owner reads of it. It stays until a replica serves, so that it does not come and go with every
+   * try; where place was lacking also until no replica is wanted without a request.
+   */
+  function showFailure(revision: RevisionView, minScale: number): void {
+    if (supply.counts(revision).running > 0) return options.onFailure(revision, null)
+    const wanted = minScale > 0 && !someoneComes(revision)
+    const failure = failures.lasting(revision.uid) ?? (wanted ? noPlace.get(revision.uid) : undefined)
+    const settled = minScale === 0 && placeReasons.has(revision.failure?.reason ?? '')
+    if (failure !== undefined || settled) options.onFailure(revision, failure ?? null)
   }
 
   function routedRevisions(service: ServiceView): { revision: RevisionView; minScale: number }[] {
     const shares = shareMinScale(service.minScale, service.traffic)
-    const names = new Set(
-      service.traffic
-        .filter(({ percent, tag }) => percent > 0 || tag !== null)
-        .map(({ revision }) => revision),
-    )
-    const own = [...picture.revisions.values()].filter(({ serviceUid }) => serviceUid === service.uid)
-    return own
-      .filter(({ name }) => names.has(name))
+    return [...picture.revisions.values()]
+      .filter(({ uid, serviceUid }) => serviceUid === service.uid && supply.isRouted(service, uid))
       .map((revision) => ({ revision, minScale: shares.get(revision.name) ?? 0 }))
   }
 
   function tickService(service: ServiceView): void {
+    if (options.complete()) keepWithinLimit(service)
     for (const { revision, minScale } of routedRevisions(service)) {
       const decision = scale(service, revision, minScale)
       if (decision.surplus > 0) shrink(service, revision, decision.surplus)
       stepDown.ladder(service, picture.replicasOfRevision(revision.uid), minScale)
+      showFailure(revision, minScale)
+    }
+  }
+
+  /**
+   * After `maxScale` was lowered: whatever the ladder of the service has, those beyond it go for good. First what no
+   * traffic leads to, then what is on a node that is drained, then what is frozen, then what has been idle for longest.
+   */
+  function keepWithinLimit(service: ServiceView): void {
+    const excess = supply.excess(service)
+    if (excess === 0) return
+    const worth = (replica: ReplicaView) => {
+      if (!supply.isRouted(service, replica.revisionUid)) return 0
+      if (supply.isDrained(replica)) return 1
+      return replica.rung === 'frozen' ? 2 : 3
+    }
+    const least = picture
+      .replicasOfService(service.uid)
+      .filter((replica) => replica.state === 'ready' && replica.rung !== 'parked')
+      .filter((replica) => supply.isReachable(replica) && !keeper.busyWith(replica.id))
+      .sort((a, b) => worth(a) - worth(b) || reports.replicaIdleMs(b.id) - reports.replicaIdleMs(a.id))
+    for (const { id } of least.slice(0, excess)) {
+      log.info(
+        { service: service.name, replica: id, maxScale: service.maxScale },
+        'replica beyond maxScale given up',
+      )
+      void keeper.stepDown(id, 'cold')
     }
   }
 
@@ -227,7 +231,7 @@ export function createAutoscaler(options: AutoscalerOptions): Autoscaler {
       .filter(({ id, state, serving }) => state === 'ready' && serving && !keeper.busyWith(id))
       .sort(
         (a, b) =>
-          Number(isDrained(b)) - Number(isDrained(a)) ||
+          Number(supply.isDrained(b)) - Number(supply.isDrained(a)) ||
           reports.replicaIdleMs(b.id) - reports.replicaIdleMs(a.id),
       )
     for (const replica of serving.slice(0, count)) stepDown.surplus(service, replica)
@@ -238,6 +242,7 @@ export function createAutoscaler(options: AutoscalerOptions): Autoscaler {
       for (const service of picture.services.values()) if (!service.deleting) tickService(service)
       stepDown.forget((id) => picture.replicas.has(id))
       failures.forget((uid) => picture.revisions.has(uid))
+      for (const uid of noPlace.keys()) if (!picture.revisions.has(uid)) noPlace.delete(uid)
     },
     demand(uid) {
       const revision = picture.revisions.get(uid)

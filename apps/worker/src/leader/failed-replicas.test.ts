@@ -12,7 +12,10 @@ function setUp(nodeCount: number) {
   const picture = createPicture({ touchedSince: () => false })
   const nodes = Array.from({ length: nodeCount }, (_, index) => aNode({ uid: `nod-${index + 1}` as NodeUid }))
   const { serving: _serving, ...replica } = aReplica()
-  picture.merge({ services: [], revisions: [], replicas: [{ ...replica, failedAt: null }], nodes }, { number: 1, moment: 0 })
+  picture.merge(
+    { services: [], revisions: [], replicas: [{ ...replica, failedAt: null }], nodes },
+    { number: 1, moment: 0 },
+  )
   const fails: string[] = []
   const state = { now: 0, hold: null as string | null, busy: false }
   const failed = createFailedReplicas({

@@ -14,6 +14,7 @@ import {
   reserveReplica,
   unusedNetworks,
   writeLeaderAddress,
+  writeRevisionFailure,
   writeRouters,
   writeServiceRoutes,
   type Database,
@@ -28,6 +29,7 @@ import {
   createImageSupply,
   createStartGate,
   replicaRows,
+  type Failure,
   type ReplicaDeps,
   type ReplicaHost,
 } from '../replicas/index.ts'
@@ -51,6 +53,7 @@ import { createStartFailures } from './start-failures.ts'
 import { createStepDown } from './step-down.ts'
 import { collectUnusedNetworks } from './unused-networks.ts'
 import { createPicture, type Picture } from './world.ts'
+import type { RevisionView } from './world-model.ts'
 
 export type LeadOptions = {
   db: Database
@@ -247,6 +250,16 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   closers.push(hub.membership.onChange(noteRouters))
   closers.push(picture.onChange(({ services }) => void publisher.publish(services)))
 
+  /** The service's condition follows with the next pass. */
+  function noteFailure({ uid, serviceUid, failure: known }: RevisionView, failure: Failure | null): void {
+    if (known?.reason === failure?.reason && known?.message === failure?.message) return
+    picture.updateRevision(uid, { failure })
+    writer.write(uid, 'failure', async (db, lease) => {
+      await writeRevisionFailure(db, lease, uid, failure)
+      options.reconcile(serviceUid)
+    })
+  }
+
   /** For the next leader, which has to wait for them. */
   function noteRouters(): void {
     writer.write('routers', 'routers', (db, lease) =>
@@ -311,6 +324,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
       if (result.kind === 'reserved') picture.addReplica(worldReplica(result.replica))
       return result
     },
+    onFailure: noteFailure,
     hasImage: (node, digest) => images.has(`${node} ${digest}`),
     held: () => nodeCare.held(),
     complete,

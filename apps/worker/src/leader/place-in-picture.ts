@@ -1,21 +1,26 @@
-import { placeReplica, type Placement, type PlacementNode } from '@berth/scheduler'
+import { placeReplica, type Placement, type PlacementNode, type Resources } from '@berth/scheduler'
 import type { World } from './ports.ts'
 import type { NodeView, ReplicaView, RevisionView } from './world-model.ts'
 
 const recentFailureMs = 10 * 60_000
 
-/** Chooses a node for one more replica from the picture. `hasImage` says which nodes hold the revision's image. */
+export type PlacementFacts = {
+  /** Which nodes hold the revision's image. */
+  hasImage(node: string): boolean
+  /** Whether a replica holds memory and cores on its node. */
+  reserves(replica: ReplicaView): boolean
+  now?: number
+}
+
+/** Chooses a node for one more replica from the picture. */
 export function placeInPicture(
   world: Pick<World, 'nodes' | 'replicas'>,
   revision: RevisionView,
-  hasImage: (node: string) => boolean,
-  now = Date.now(),
+  facts: PlacementFacts,
 ): Placement {
-  const byNode = new Map<string, ReplicaView[]>()
-  for (const replica of world.replicas.values())
-    byNode.set(replica.nodeUid, [...(byNode.get(replica.nodeUid) ?? []), replica])
+  const byNode = Map.groupBy(world.replicas.values(), ({ nodeUid }) => nodeUid)
   const nodes = [...world.nodes.values()].map((node) =>
-    placementNode(node, byNode.get(node.uid) ?? [], revision, hasImage(node.uid), now),
+    placementNode(node, byNode.get(node.uid) ?? [], revision, facts),
   )
   const failedOn = new Map(
     nodes.filter(({ recentFailures }) => recentFailures > 0).map(({ id }) => [id, 'a start failed here']),
@@ -34,23 +39,40 @@ export function placeInPicture(
   return elsewhere.kind === 'placed' ? elsewhere : placeReplica(request, nodes, { strategy })
 }
 
-export function resourcesOf({ template }: RevisionView): { cpuMillis: number; memoryBytes: number } {
+export function resourcesOf({ template }: RevisionView): Resources {
   const sum = (key: 'cpu' | 'memory') =>
     template.containers.reduce((total, { resources }) => total + resources[key], 0)
   return { cpuMillis: sum('cpu'), memoryBytes: sum('memory') }
 }
 
-/** Whether a parked replica's memory is free on its node. */
-export function fitsAgain(world: Pick<World, 'nodes' | 'replicas'>, replica: ReplicaView): boolean {
-  const node = world.nodes.get(replica.nodeUid)
-  if (node === undefined || node.reachability === 'down') return false
-  const reserved = [...world.replicas.values()].filter(({ nodeUid }) => nodeUid === node.uid).filter(reserves)
-  const used = reserved.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0)
-  return node.memoryBytes - node.systemReservedBytes - used >= replica.memoryBytes
-}
-
-function reserves({ state, rung }: ReplicaView): boolean {
-  return state !== 'failed' && rung !== 'parked'
+/** Those of `parked`, in their order, for which there is place on their nodes again, for all of them together. */
+export function fittingAgain(
+  world: Pick<World, 'nodes' | 'replicas'>,
+  parked: readonly ReplicaView[],
+  reserves: (replica: ReplicaView) => boolean,
+): ReplicaView[] {
+  if (parked.length === 0) return []
+  const free = new Map<string, Resources>()
+  for (const node of world.nodes.values())
+    if (node.reachability === 'ready')
+      free.set(node.uid, {
+        memoryBytes: node.memoryBytes - node.systemReservedBytes,
+        cpuMillis: Math.floor(node.cpuMillis * node.overcommitCpu),
+      })
+  const take = (replica: ReplicaView) => {
+    const left = free.get(replica.nodeUid)
+    if (left === undefined) return
+    left.memoryBytes -= replica.memoryBytes
+    left.cpuMillis -= replica.cpuMillis
+  }
+  for (const replica of world.replicas.values()) if (reserves(replica)) take(replica)
+  return parked.filter((replica) => {
+    const left = free.get(replica.nodeUid)
+    const fits =
+      left !== undefined && left.memoryBytes >= replica.memoryBytes && left.cpuMillis >= replica.cpuMillis
+    if (fits) take(replica)
+    return fits
+  })
 }
 
 function strategyOf(world: Pick<World, 'nodes'>, pool: string): NodeView['strategy'] {
@@ -61,8 +83,7 @@ function placementNode(
   node: NodeView,
   here: readonly ReplicaView[],
   revision: RevisionView,
-  hasImage: boolean,
-  now: number,
+  { hasImage, reserves, now = Date.now() }: PlacementFacts,
 ): PlacementNode {
   const reserved = here.filter(reserves)
   const own = here.filter(({ revisionUid }) => revisionUid === revision.uid)
@@ -81,7 +102,7 @@ function placementNode(
     },
     architecture: node.architecture ?? undefined,
     overcommitCpu: node.overcommitCpu,
-    hasImage,
+    hasImage: hasImage(node.uid),
     frozenReplicas: own.filter(({ state, rung }) => state === 'ready' && rung === 'frozen').length,
     replicasOfService: here.filter(
       ({ serviceUid, state }) =>

@@ -113,8 +113,9 @@ export function createPicture(own: OwnChanges): Picture {
     for (const revision of rows.revisions) {
       if (!covers(revision.serviceUid)) continue
       const known = revisions.get(revision.uid)
-      // How long starts take is the leader's own knowledge; rows have it from an earlier leader.
-      const next = known === undefined ? revision : { ...revision, startMs: known.startMs }
+      // How starts go is the leader's own knowledge; rows have it from an earlier leader.
+      const next =
+        known === undefined ? revision : { ...revision, startMs: known.startMs, failure: known.failure }
       if (!sameJson(known, next)) changed.push(revision.serviceUid)
       revisions.set(revision.uid, next)
     }

@@ -1,6 +1,6 @@
 import { isTerminal, reasonCatalogue, type Reason } from '@berth/contracts'
 import type { DeploymentFacts, ReconcileSnapshot, ReplicaFacts, RevisionFacts } from '@berth/db'
-import { restartBackoffMs } from '@berth/scheduler'
+import { restartBackoffMs, surgeScale } from '@berth/scheduler'
 import type { Action, ServiceMemory } from './action.ts'
 import { architectureProblem, findPlaces } from './place.ts'
 import { isAcknowledged, resolveTraffic } from './wanted-traffic.ts'
@@ -102,7 +102,7 @@ function planReplicas(
         deployment: deployment.id,
         revision: pick(revision),
         nodes: places.nodes,
-        atMost: snapshot.service.maxScale + surge(snapshot),
+        atMost: surgeScale(snapshot.service.maxScale),
       },
     ]
   const wrongArchitecture = architectureProblem(snapshot, revision)
@@ -140,13 +140,8 @@ function replicasNeeded(
     ({ revisionUid, state, rung }) => serving.has(revisionUid) && state === 'ready' && rung === 'running',
   ).length
   const others = alive.filter(({ revisionUid, rung }) => revisionUid !== revision.uid && rung !== 'parked')
-  const room = service.maxScale + surge(snapshot) - others.length
+  const room = surgeScale(service.maxScale) - others.length
   return Math.max(1, Math.min(running, service.maxScale, room))
-}
-
-/** How far a rollout may go above `maxScale` (design section 9). */
-function surge({ service }: ReconcileSnapshot): number {
-  return Math.max(1, Math.ceil(service.maxScale / 4))
 }
 
 /** Failed starts of the deployment, oldest first. */

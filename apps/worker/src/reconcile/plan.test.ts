@@ -269,6 +269,15 @@ describe('cancelling, superseding, failing', () => {
       },
     ])
   })
+  test('the condition is False while what is routed has no replica although it should', () => {
+    const failure = { reason: 'AppCrashed', message: 'exit 1' }
+    const ready = { readyAt: at(-60_000) }
+    expect(planNow(serving(1, { revisions: [aRevision(1, { ...ready, failure })] }))).toMatchObject([
+      { kind: 'set-condition', ready: { status: 'False', ...failure } },
+    ])
+    const other = serving(1, { revisions: [aRevision(1, ready), aRevision(2, { failure })], replicas: [] })
+    expect(planNow(other)).toMatchObject([{ kind: 'set-condition', ready: { status: 'True' } }])
+  })
   test('the condition is False with the reason when nothing serves', () => {
     const lastFinished = aDeployment(1, { phase: 'failed', reason: 'ImageNotFound', message: 'push it' })
     expect(planNow(aSnapshot({ lastFinished }))).toMatchObject([

@@ -6,7 +6,7 @@ import {
   type Reason,
   type RevisionUid,
 } from '@berth/contracts'
-import { eq } from 'drizzle-orm'
+import { eq, sql } from 'drizzle-orm'
 import { withTransaction, type Executor, type Transaction } from '../connection.ts'
 import { requireLease, type LeaseRef } from '../leases.ts'
 import { notifyServiceChanged } from '../notify.ts'
@@ -86,7 +86,10 @@ export async function finishDeployment(
     const row = await lockOpen(tx, id)
     if (!row) return
     await stepDeployment(tx, lease, id, end, { reason: end.reason, message: end.message })
-    await tx.update(deployments).set({ finishedAt: new Date() }).where(eq(deployments.id, id))
+    await tx
+      .update(deployments)
+      .set({ finishedAt: sql`clock_timestamp()` })
+      .where(eq(deployments.id, id))
     await notifyServiceChanged(tx, row.serviceUid)
   })
 }

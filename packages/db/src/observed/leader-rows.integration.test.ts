@@ -7,6 +7,7 @@ import {
   leaderAddress,
   nodes,
   nodeStatus,
+  revisions,
   routers,
   serviceRoutes,
   services,
@@ -30,6 +31,7 @@ import {
 import { readReplica } from './replicas.ts'
 import { readRouters, writeLeaderAddress, writeRouters } from './routers.ts'
 import { writeServiceRoutes } from './service-routes.ts'
+import { readNodeImages, recordNodeImage, writeRevisionFailure } from './world.ts'
 
 let database: TestDatabase
 let lease: LeaseRef
@@ -70,6 +72,17 @@ describe('what the leader notes about nodes', () => {
       message: 'no answer',
       epoch: lease.epoch,
     })
+  })
+
+  test('makes no row for a leader that was replaced', async () => {
+    const { db } = database
+    const node = await insertNode(db)
+    const status = () => db.select().from(nodeStatus).where(eq(nodeStatus.nodeUid, node.uid))
+    await db.delete(nodeStatus).where(eq(nodeStatus.nodeUid, node.uid))
+    await writeReachability(db, stale(), node.uid, 'ready', null)
+    expect(await status()).toEqual([])
+    await writeReachability(db, lease, node.uid, 'ready', null)
+    expect(await status()).toMatchObject([{ reachability: 'ready' }])
   })
 
   test('finds the same engine twice, and a neighbour on the machine without a share of its own', async () => {
@@ -136,6 +149,33 @@ describe('what the leader says about itself and the routers', () => {
     const written = writeRouters(database.db, stale(), [{ id: 'late', incarnation: '1', adminPort: 2 }])
     await expect(written).rejects.toThrow(/lost/)
     expect((await readRouters(database.db)).map((router) => router.id)).not.toContain('late')
+  })
+})
+
+describe('why a revision has no replica', () => {
+  test('is noted until it has one, and refused of a leader that was replaced', async () => {
+    const { db } = database
+    const revision = await insertRevision(db)
+    const failure = { reason: 'AppCrashed', message: 'exit code 1' }
+    const read = async () =>
+      (await db.select().from(revisions).where(eq(revisions.uid, revision.uid)))[0]?.failure
+    await writeRevisionFailure(db, lease, revision.uid, failure)
+    expect(await read()).toEqual(failure)
+    await expect(writeRevisionFailure(db, stale(), revision.uid, null)).rejects.toThrow(/lost/)
+    expect(await read()).toEqual(failure)
+    await writeRevisionFailure(db, lease, revision.uid, null)
+    expect(await read()).toBeNull()
+  })
+})
+
+describe('which images a node holds', () => {
+  test('is not noted by a leader that was replaced', async () => {
+    const { db } = database
+    const node = await insertNode(db)
+    await recordNodeImage(db, lease, node.uid, 'sha256:new')
+    await expect(recordNodeImage(db, stale(), node.uid, 'sha256:old')).rejects.toThrow(/lost/)
+    const held = (await readNodeImages(db)).filter(({ nodeUid }) => nodeUid === node.uid)
+    expect(held.map(({ digest }) => digest)).toEqual(['sha256:new'])
   })
 })
 

@@ -1,5 +1,5 @@
 import type { NodeReachability, NodeUid } from '@berth/contracts'
-import { and, eq, isNotNull, isNull, ne, sql } from 'drizzle-orm'
+import { and, eq, isNotNull, isNull, ne, sql, type SQL } from 'drizzle-orm'
 import type { Executor } from '../connection.ts'
 import { leaseHeld, type LeaseRef } from '../leases.ts'
 import { nodes, nodeStatus, replicas } from '../schema.ts'
@@ -44,23 +44,29 @@ export async function writeNodeFacts(
   node: NodeUid,
   facts: NodeFacts,
 ): Promise<void> {
-  await writeStatus(db, lease, node, { ...facts, lastSeenAt: new Date() })
+  await writeStatus(db, lease, node, { ...facts, lastSeenAt: now })
 }
 
 /** No effect when the lease is lost. */
 export async function touchNode(db: Executor, lease: LeaseRef, node: NodeUid): Promise<void> {
-  await writeStatus(db, lease, node, { lastSeenAt: new Date() })
+  await writeStatus(db, lease, node, { lastSeenAt: now })
 }
+
+type StatusColumns = typeof nodeStatus.$inferInsert
+type StatusChange = { [Column in keyof StatusColumns]?: StatusColumns[Column] | SQL }
+
+const now = sql`clock_timestamp()`
 
 async function writeStatus(
   db: Executor,
   lease: LeaseRef,
   node: NodeUid,
-  change: Partial<typeof nodeStatus.$inferInsert>,
+  change: StatusChange,
 ): Promise<void> {
   // From a select, so that a node which was deleted meanwhile gets no row and causes no error.
   await db.execute(
-    sql`insert into ${nodeStatus} (node_uid) select uid from ${nodes} where uid = ${node} on conflict do nothing`,
+    sql`insert into ${nodeStatus} (node_uid)
+      select uid from ${nodes} where uid = ${node} and ${leaseHeld(lease)} on conflict do nothing`,
   )
   await db
     .update(nodeStatus)

@@ -1,7 +1,7 @@
 import type { DeploymentId, ReplicaId, RevisionUid, ServiceUid, TrafficTarget } from '@berth/contracts'
 import { and, eq, inArray, isNotNull, isNull, ne, sql } from 'drizzle-orm'
 import { withTransaction, type Executor } from '../connection.ts'
-import { requireLease, type LeaseRef } from '../leases.ts'
+import { requireLease, sameLease, type LeaseRef } from '../leases.ts'
 import { notifyServiceChanged } from '../notify.ts'
 import {
   deployments,
@@ -135,7 +135,7 @@ export async function deleteServiceRows(
       .returning({ id: replicas.id })
     for (const { id } of gone) await releaseSandboxOf(tx, id)
     await tx.delete(services).where(eq(services.uid, serviceUid))
-    await tx.delete(leases).where(eq(leases.name, lease.name))
+    await tx.delete(leases).where(sameLease(lease))
     await notifyServiceChanged(tx, serviceUid)
     return true
   })
@@ -143,7 +143,7 @@ export async function deleteServiceRows(
 
 /** The lease of a service that is gone would stay behind for good. */
 export async function forgetServiceLease(db: Executor, lease: LeaseRef): Promise<void> {
-  await db.delete(leases).where(and(eq(leases.name, lease.name), eq(leases.epoch, lease.epoch)))
+  await db.delete(leases).where(sameLease(lease))
 }
 
 /**

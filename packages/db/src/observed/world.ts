@@ -16,7 +16,8 @@ import type {
 } from '@berth/contracts'
 import { and, eq, inArray, isNull, or, sql } from 'drizzle-orm'
 import { withTransaction, type Executor, type Transaction } from '../connection.ts'
-import { leaseHeld, type LeaseRef } from '../leases.ts'
+import { leaseHeld, requireLease, type LeaseRef } from '../leases.ts'
+import { notifyServiceChanged } from '../notify.ts'
 import * as schema from '../schema.ts'
 import { nodeCapacity } from './node-capacity.ts'
 
@@ -266,16 +267,43 @@ export async function writeStartTimes(
     .where(and(eq(revisions.uid, uid), leaseHeld(lease)))
 }
 
-/** Notes that a node holds an image. */
-export async function recordNodeImage(db: Executor, nodeUid: NodeUid, digest: string): Promise<void> {
+/** Why a revision has no replica although it should, null when it has. Throws `LeaseLostError`. */
+export async function writeRevisionFailure(
+  db: Executor,
+  lease: LeaseRef,
+  uid: RevisionUid,
+  failure: WorldRevision['failure'],
+): Promise<void> {
+  const { revisions } = schema
+  await withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    const [row] = await tx
+      .update(revisions)
+      .set({ failure })
+      .where(eq(revisions.uid, uid))
+      .returning({ serviceUid: revisions.serviceUid })
+    if (row) await notifyServiceChanged(tx, row.serviceUid)
+  })
+}
+
+/** Notes that a node holds an image. Throws `LeaseLostError`. */
+export async function recordNodeImage(
+  db: Executor,
+  lease: LeaseRef,
+  nodeUid: NodeUid,
+  digest: string,
+): Promise<void> {
   const { nodeImages } = schema
-  await db
-    .insert(nodeImages)
-    .values({ nodeUid, digest })
-    .onConflictDoUpdate({
-      target: [nodeImages.nodeUid, nodeImages.digest],
-      set: { observedAt: sql`clock_timestamp()` },
-    })
+  await withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    await tx
+      .insert(nodeImages)
+      .values({ nodeUid, digest })
+      .onConflictDoUpdate({
+        target: [nodeImages.nodeUid, nodeImages.digest],
+        set: { observedAt: sql`clock_timestamp()` },
+      })
+  })
 }
 
 /** Which nodes hold an image, by its digest. */

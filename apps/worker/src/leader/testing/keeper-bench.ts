@@ -44,7 +44,7 @@ export function keeperBench(change: Partial<ReplicaView> = {}): KeeperBench {
       replicas: [{ ...replica, failedAt: null }],
       nodes: [aNode()],
     },
-    0,
+    { number: 1, moment: 0 },
   )
   picture.updateReplica(replica.id, { serving })
 

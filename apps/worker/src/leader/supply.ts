@@ -1,0 +1,109 @@
+import type { ReplicaId, RevisionUid } from '@berth/contracts'
+import { surgeScale } from '@berth/scheduler'
+import { fittingAgain } from './place-in-picture.ts'
+import type { Keeper } from './replica-keeper.ts'
+import type { ReplicaView, RevisionView, ServiceView } from './world-model.ts'
+import type { Picture } from './world.ts'
+
+export type SupplyOptions = {
+  picture: Picture
+  keeper: Pick<Keeper, 'busyWith' | 'waking' | 'steppingDown'>
+  /** Replicas of routed revisions that are being reserved: they have no row yet and count as starting. */
+  creating: ReadonlyMap<RevisionUid, number>
+}
+
+/** What a revision has, what it could have again, and how much it may have; all of it as the leader knows it now. */
+export type Supply = {
+  counts(revision: RevisionView): { starting: number; running: number; frozen: number; parked: number }
+  /** Those that can be brought back from this rung, all of them together. */
+  wakeable(revision: RevisionView, rung: 'frozen' | 'parked'): ReplicaView[]
+  /** How many starting, running and frozen replicas the revision may have beside those of its service's others. */
+  mayHave(service: ServiceView, revision: RevisionView): number
+  /** How many the service may have: more than `maxScale` in a deployment, and while a node is drained. */
+  limit(service: ServiceView): number
+  /** By how many the service has more than it may; 0 normally. */
+  excess(service: ServiceView): number
+  /** Whether requests may reach the revision by the service's traffic or by a tag. */
+  isRouted(service: ServiceView, revision: RevisionUid): boolean
+  /** Whether the replica holds memory and cores on its node; a parked one does from the moment it is woken. */
+  reserves(replica: ReplicaView): boolean
+  isReachable(replica: ReplicaView): boolean
+  isDrained(replica: ReplicaView): boolean
+}
+
+export function createSupply({ picture, keeper, creating }: SupplyOptions): Supply {
+  const isReachable = ({ nodeUid }: ReplicaView) => picture.nodes.get(nodeUid)?.reachability === 'ready'
+  const holdsPlace = ({ id, rung }: ReplicaView) => rung !== 'parked' || keeper.waking(id)
+  const reserves = (replica: ReplicaView) => replica.state !== 'failed' && holdsPlace(replica)
+  const limit = (service: ServiceView) =>
+    (picture.deploying(service.uid) ? surgeScale(service.maxScale) : service.maxScale) + takingOver(service)
+
+  /** Pairs of a replica on a node that is drained and the one that is to take its place: they count as one. */
+  function takingOver(service: ServiceView): number {
+    const present = counted(service)
+    const ready = new Set<ReplicaId | null>(
+      present.filter(({ state }) => state === 'ready').map(({ id }) => id),
+    )
+    return present.filter(({ replaces }) => ready.has(replaces)).length
+  }
+
+  function counted(service: ServiceView): ReplicaView[] {
+    return picture
+      .replicasOfService(service.uid)
+      .filter(({ state }) => state === 'starting' || state === 'ready')
+      .filter((replica) => isReachable(replica) && holdsPlace(replica))
+  }
+
+  /** Replicas of the service's other revisions that have no row yet. */
+  function beingReserved(service: ServiceView, except: RevisionUid): number {
+    return [...creating]
+      .filter(([uid]) => uid !== except && picture.revisions.get(uid)?.serviceUid === service.uid)
+      .reduce((sum, [, count]) => sum + count, 0)
+  }
+
+  function isRouted({ traffic }: ServiceView, uid: RevisionUid): boolean {
+    const name = picture.revisions.get(uid)?.name
+    return traffic.some(({ revision, percent, tag }) => revision === name && (percent > 0 || tag !== null))
+  }
+
+  function wakeable(revision: RevisionView, rung: 'frozen' | 'parked'): ReplicaView[] {
+    const idle = picture
+      .replicasOfRevision(revision.uid)
+      .filter((replica) => replica.state === 'ready' && isReachable(replica))
+      .filter((replica) => (keeper.steppingDown(replica.id) ? 'frozen' : replica.rung) === rung)
+      .filter(({ id }) => keeper.steppingDown(id) || !keeper.busyWith(id))
+    return rung === 'frozen' ? idle : fittingAgain(picture, idle, reserves)
+  }
+
+  return {
+    counts(revision) {
+      const own = picture.replicasOfRevision(revision.uid)
+      const starting = own.filter(({ id, state }) => state === 'starting' || keeper.waking(id))
+      const running = own.filter(
+        ({ id, state, serving }) => state === 'ready' && serving && !keeper.waking(id),
+      )
+      return {
+        starting: starting.length + (creating.get(revision.uid) ?? 0),
+        running: running.length,
+        frozen: wakeable(revision, 'frozen').length,
+        parked: wakeable(revision, 'parked').length,
+      }
+    },
+    wakeable,
+    mayHave(service, revision) {
+      const others = counted(service).filter(({ revisionUid }) => revisionUid !== revision.uid)
+      const routed = others.filter(({ revisionUid }) => isRouted(service, revisionUid))
+      const reserved = beingReserved(service, revision.uid)
+      // What a deployment brings up may use the surge: what serves need not make room for it.
+      const serving = service.maxScale + takingOver(service) - routed.length
+      const room = Math.min(serving, limit(service) - others.length)
+      return Math.max(0, room - reserved)
+    },
+    limit,
+    excess: (service) => Math.max(0, counted(service).length - limit(service)),
+    isRouted,
+    reserves,
+    isReachable,
+    isDrained: ({ nodeUid }) => picture.nodes.get(nodeUid)?.scheduling === 'draining',
+  }
+}
