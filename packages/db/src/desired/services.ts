@@ -23,7 +23,10 @@ export type DesiredService = Pick<
   | 'annotations'
 >
 
-/** How many replicas of a service are where on the ladder; those that drain or failed do not count. */
+/**
+ * How many replicas of a service are where on the ladder; those that drain or failed do not count. `desired` is what
+ * should run: what does or is being started, and at least `minScale` also where no place is found for it.
+ */
 export type ReplicaCounts = { desired: number; running: number; frozen: number; parked: number }
 
 /** A service with what is observed of it; `deploymentId` is its newest deployment. */
@@ -160,6 +163,14 @@ async function withObserved(
     service,
     status,
     deploymentId: deploymentIds.get(service.uid) ?? null,
-    replicas: counts.get(service.uid) ?? { desired: 0, running: 0, frozen: 0, parked: 0 },
+    replicas: countsOf(service, counts.get(service.uid)),
   }))
+}
+
+function countsOf(
+  { minScale, deletedAt }: ServiceRow,
+  counted: ReplicaCounts = { desired: 0, running: 0, frozen: 0, parked: 0 },
+): ReplicaCounts {
+  const always = deletedAt === null ? minScale : 0
+  return { ...counted, desired: Math.max(counted.desired, always) }
 }
