@@ -10,7 +10,7 @@ import type {
 import type { Condition } from '@berth/db'
 
 /** What the registry said about a service's image, and the hash of all that the revision is made from. */
-type ResolvedImage = {
+export type ResolvedImage = {
   repository: string
   digest: string
   /** Empty when the registry does not say. */
@@ -75,6 +75,7 @@ export type Action =
  */
 export type ServiceMemory = {
   image?: { deployment: DeploymentId; generation: number } & (
+    | { kind: 'asking' }
     | { kind: 'resolved'; image: ResolvedImage }
     | { kind: 'failed'; attempts: number; reason: Reason; message: string; failedAtMs: number }
   )

@@ -21,6 +21,7 @@ import type { RegistryAccess } from '@berth/engine'
 import type { Logger } from 'pino'
 import type { Action, ServiceMemory } from './action.ts'
 import { contentHash } from './content-hash.ts'
+import { awaitImage, type ImageOutcome } from './image-question.ts'
 import { resourcesOf } from './place.ts'
 import { resolveImage } from './resolve-image.ts'
 
@@ -32,6 +33,8 @@ export type ExecutionContext = {
   lease: LeaseRef
   snapshot: ReconcileSnapshot
   memory: ServiceMemory
+  /** What a pass did not wait for has come to an end: another one is due. */
+  onLate(): void
   log: Logger
 }
 
@@ -59,28 +62,23 @@ const executors: Executors = {
     if (!desired) return
     const image = desired.template.containers[0]?.image ?? ''
     const message = attempt === 1 ? `resolving ${image}` : `resolving ${image}, attempt ${attempt}`
-    const [answer] = await Promise.all([
-      resolveImage(desired.template, context.registryAccess(service.projectUid)),
+    const env = openEnvironment(context, desired.env)
+    const access = context.registryAccess(service.projectUid)
+    const askedAt = performance.now()
+    const asked = resolveImage(desired.template, access).then((answer): ImageOutcome => {
+      if (answer.kind === 'failed') return answer
+      const { repository, digest, architectures } = answer
+      const hash = contentHash(desired.template, env)
+      return { kind: 'resolved', image: { repository, digest, architectures, contentHash: hash } }
+    })
+    const question = { deployment, generation: desired.generation, attempt }
+    await Promise.all([
+      awaitImage(memory, question, asked, {
+        now: () => snapshot.readAt.getTime() + performance.now() - askedAt,
+        onLate: context.onLate,
+      }),
       advanceDeployment(db, lease, deployment, { phase: 'resolving', message }),
     ])
-    const about = { deployment, generation: desired.generation }
-    if (answer.kind === 'failed') {
-      const { reason } = answer
-      await reportTrouble(db, lease, deployment, { reason, message: answer.message })
-      memory.image = { ...about, ...answer, attempts: attempt, failedAtMs: snapshot.readAt.getTime() }
-      return
-    }
-    const env = openEnvironment(context, desired.env)
-    memory.image = {
-      ...about,
-      kind: 'resolved',
-      image: {
-        repository: answer.repository,
-        digest: answer.digest,
-        architectures: answer.architectures,
-        contentHash: contentHash(desired.template, env),
-      },
-    }
   },
 
   async 'make-revision'(context, { deployment, image }) {

@@ -12,6 +12,8 @@ const maxResolveAttempts = 5
 const maxCrashesInARow = 3
 
 const lookAgainMs = 1_000
+/** Whoever asks a registry gives up by then, and wakes the service before. */
+const registryAnswersMs = 15_000
 const crashReasons: readonly string[] = ['AppCrashed', 'OutOfMemory', 'NotListening', 'ProbeFailed']
 
 /** The next steps of the deployment that is to happen: the newest one that is open. */
@@ -46,11 +48,12 @@ function planRevision(
   const known = memory.image
   if (known?.deployment !== deployment.id || known.generation !== snapshot.service.generation)
     return [{ kind: 'resolve-image', deployment: deployment.id, attempt: 1 }]
+  if (known.kind === 'asking') return [wait('the registry', now + registryAnswersMs)]
   if (known.kind === 'failed') {
     if (isTerminal(known.reason) || known.attempts >= maxResolveAttempts)
       return [finish(deployment, 'failed', known.reason, known.message)]
     const nextAt = known.failedAtMs + restartBackoffMs(known.attempts, 0)
-    if (now < nextAt) return [wait('the registry', nextAt)]
+    if (now < nextAt) return [...report(deployment, known), wait('the registry', nextAt)]
     return [{ kind: 'resolve-image', deployment: deployment.id, attempt: known.attempts + 1 }]
   }
   const { image } = known
@@ -110,10 +113,9 @@ function planReplicas(
   // What the old revision holds may be all there is: its replicas make room once the new ones serve.
   if (ready > 0 && starting === 0) return [shift(snapshot, deployment, revision, ready)]
   if (starting > 0) return [wait('replicas to become ready', Math.min(deadline, now + lookAgainMs))]
-  const trouble = { reason: 'Unplaceable', message: places.unplaceable ?? 'no node fits' } as const
-  const told = deployment.reason === trouble.reason && deployment.message === trouble.message
+  const message = places.unplaceable ?? 'no node fits'
   return [
-    ...(told ? [] : [{ kind: 'report-trouble' as const, deployment: deployment.id, ...trouble }]),
+    ...report(deployment, { reason: 'Unplaceable', message }),
     wait('capacity', Math.min(deadline, now + lookAgainMs)),
   ]
 }
@@ -227,6 +229,12 @@ function succeed(deployment: DeploymentFacts, revision: RevisionFacts | undefine
     null,
     unchanged ? `${name} is in place; image and template are unchanged` : `${name} is in place`,
   )
+}
+
+/** Told once, until something else stands in the way. */
+function report(deployment: DeploymentFacts, { reason, message }: Verdict): Action[] {
+  if (deployment.reason === reason && deployment.message === message) return []
+  return [{ kind: 'report-trouble', deployment: deployment.id, reason, message }]
 }
 
 function finish(

@@ -57,6 +57,16 @@ describe('the image', () => {
     ])
     expect(kinds(aSnapshot({ open: [queued] }), failedToResolve(2, 1999))).toContain('wait')
   })
+  test('is waited for while a registry is asked, and what it says is told once', () => {
+    const asking: ServiceMemory = { image: { deployment: queued.id, generation: 1, kind: 'asking' } }
+    expect(kinds(aSnapshot({ open: [queued] }), asking)).toEqual(['set-condition', 'wait'])
+    expect(planNow(aSnapshot({ open: [queued] }), failedToResolve(2, 1999))).toMatchObject([
+      { kind: 'report-trouble', reason: 'RegistryUnreachable', message: 'down' },
+      { kind: 'wait' },
+    ])
+    const told = { ...queued, reason: 'RegistryUnreachable', message: 'down' }
+    expect(kinds(aSnapshot({ open: [told] }), failedToResolve(2, 1999))).not.toContain('report-trouble')
+  })
   test('that cannot be resolved in five attempts fails the deployment', () => {
     expect(planNow(aSnapshot({ open: [queued] }), failedToResolve(5, 60_000))).toMatchObject([
       { kind: 'finish-deployment', phase: 'failed', reason: 'RegistryUnreachable', message: 'down' },

@@ -296,6 +296,22 @@ describe('a failing deployment', () => {
     )
   })
 
+  test('is not held up by a registry that hangs: a cancellation ends it, and the next one goes its way', async () => {
+    let givenUp = false
+    registry.intercept(/^HEAD/, (_request, response) => {
+      response.once('close', () => (givenUp = true))
+    })
+    const { uid } = await createService()
+    const id = await deploy(uid, 1, 'create')
+    await eventually(({ deployments }) => expect(deployments).toMatchObject([{ phase: 'resolving' }]))
+    await database.db.execute(`update deployments set cancel_requested_at = now() where id = '${id}'`)
+    await notifyServiceChanged(database.db, uid)
+    expect(await ended(id)).toMatchObject({ phase: 'cancelled' })
+    expect(givenUp).toBe(false)
+    await useTemplate(uid, 2, template('1'))
+    expect(await ended(await deploy(uid, 2))).toMatchObject({ phase: 'succeeded' })
+  })
+
   test('of another architecture ends at once', async () => {
     registry.addImage({ repository: 'hello', tag: 'arm', architecture: 'arm64' })
     const { uid } = await createService({ template: template('arm') })

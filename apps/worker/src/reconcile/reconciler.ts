@@ -117,6 +117,7 @@ export function startReconciler(deps: ReconcilerDeps): Reconciler {
         keyring: deps.keyring,
         registryAccess: deps.registryAccess,
         holder: deps.worker,
+        onLate: () => void nudge(service, 'swept'),
         log: log.child({ service }),
       }
       const { lookAgainMs } = await runPass(context, service, entry.memory)
