@@ -19,13 +19,13 @@ afterEach(async () => {
   await database.drop()
 })
 
-function compete(worker: string, now?: () => number) {
+function compete(worker: string, now?: () => number, renewEveryMs = 50) {
   const terms: Term[] = []
   const leadership = startLeadership({
     db: database.db,
     worker: worker as WorkerId,
     log,
-    renewEveryMs: 50,
+    renewEveryMs,
     ...(now ? { now } : {}),
     async lead(term) {
       terms.push(term)
@@ -94,4 +94,32 @@ test('without the database it only wakes', async () => {
   await vi.waitFor(() => expect(() => term?.wakeFence.check()).not.toThrow(), patient)
   expect(() => term?.fence.check()).toThrow()
   expect(term?.signal.aborted).toBe(false)
+})
+
+test('a renewal that was answered late counts from when it was asked for', async () => {
+  const first = compete('wrk-1', undefined, 2_000)
+  await vi.waitFor(() => expect(first.terms).toHaveLength(1), patient)
+  const isFresh = () => first.terms[0]?.isFresh()
+  const release = Promise.withResolvers<void>()
+  const locked = database.db.transaction(async (tx) => {
+    await tx.execute('select * from leases for update')
+    await release.promise
+  })
+  await vi.waitFor(() => expect(isFresh()).toBe(false), patient)
+  release.resolve()
+  await locked
+  // The next question is more than a second away.
+  await vi.waitFor(() => expect(isFresh()).toBe(true), { timeout: 1_000, interval: 20 })
+})
+
+test('a lease that a late answer calls lost is lost', async () => {
+  const first = compete('wrk-1', undefined, 2_000)
+  await vi.waitFor(() => expect(first.terms).toHaveLength(1), patient)
+  const taken = database.db.transaction(async (tx) => {
+    await tx.execute(`update leases set holder = 'wrk-9', epoch = epoch + 1,
+      expires_at = clock_timestamp() + interval '1 minute'`)
+    await vi.waitFor(() => expect(first.terms[0]?.isFresh()).toBe(false), patient)
+  })
+  await taken
+  await vi.waitFor(() => expect(first.terms[0]?.signal.aborted).toBe(true), { timeout: 1_000 })
 })

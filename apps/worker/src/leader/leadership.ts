@@ -103,24 +103,32 @@ export function startLeadership(options: LeadershipOptions): Leadership {
       lose,
     }
 
+    /** An answer counts whenever it comes: it says how things stood when the question was asked. */
+    async function renew(): Promise<void> {
+      const askedAt = now()
+      const answer = renewLease(db, lease, leaseDurationMs).then(
+        (renewed) => {
+          if (renewed) renewedAt = Math.max(renewedAt, askedAt)
+          else if (!signal.aborted) {
+            log.warn({ epoch: lease.epoch }, 'leader lease lost')
+            lose()
+          }
+        },
+        (error: unknown) => {
+          if (error instanceof StoreUnavailableError) return
+          log.error({ err: error }, 'leader lease could not be renewed')
+          throw error
+        },
+      )
+      await within(answerMs, answer)
+      // Answered, or away: only what went wrong in another way is no try.
+      answeredAt = askedAt
+    }
+
     async function keepRenewing(): Promise<void> {
       while (!signal.aborted) {
         await pause(everyMs, signal)
-        if (signal.aborted) return
-        const askedAt = now()
-        try {
-          const renewed = await within(answerMs, renewLease(db, lease, leaseDurationMs))
-          if (renewed === false) {
-            log.warn({ epoch: lease.epoch }, 'leader lease lost')
-            lose()
-            return
-          }
-          if (renewed) renewedAt = askedAt
-          answeredAt = askedAt
-        } catch (error) {
-          if (error instanceof StoreUnavailableError) answeredAt = askedAt
-          else log.error({ err: error }, 'leader lease could not be renewed')
-        }
+        if (!signal.aborted) await renew().catch(() => {})
       }
     }
 
@@ -150,14 +158,14 @@ export function startLeadership(options: LeadershipOptions): Leadership {
   }
 }
 
-/** Undefined when it takes longer. */
-async function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
+/** Resolves when `work` does, at the latest after `ms`. */
+async function within(ms: number, work: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms)
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms)
   })
   try {
-    return await Promise.race([work, late])
+    await Promise.race([work, late])
   } finally {
     clearTimeout(timer)
     work.catch(() => {})
