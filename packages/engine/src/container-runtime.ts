@@ -136,8 +136,14 @@ export type PullRequest = {
 
 export type BuildRequest = { tar: Readable | Buffer; tag: string; labels?: Labels; signal?: AbortSignal }
 
-/** `sinceMs` is milliseconds since 1970; `tail` a number of lines from the end. */
-export type LogRequest = { follow?: boolean; sinceMs?: number; tail?: number; signal?: AbortSignal }
+/** `sinceMs` and `untilMs` are milliseconds since 1970; `tail` a number of lines from the end of the whole log. */
+export type LogRequest = {
+  follow?: boolean
+  sinceMs?: number
+  untilMs?: number
+  tail?: number
+  signal?: AbortSignal
+}
 
 /** `at` is milliseconds since 1970. A line over 64 KiB is cut there and marked. */
 export type LogLine = { at: number; stream: 'stdout' | 'stderr'; line: string; truncated: boolean }

@@ -33,6 +33,7 @@ async function openLog(
   const query: Record<string, string | number> = { stdout: 1, stderr: 1, timestamps: 1 }
   if (request.follow) query.follow = 1
   if (request.sinceMs !== undefined) query.since = engineTime(request.sinceMs)
+  if (request.untilMs !== undefined) query.until = engineTime(request.untilMs)
   if (request.tail !== undefined) query.tail = request.tail
   try {
     return await engine.readStream({

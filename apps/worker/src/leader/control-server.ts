@@ -1,6 +1,6 @@
 import { chmod, rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { ContainerRuntime, LogRequest } from '@berth/engine'
+import type { ContainerRuntime, LogLine, LogRequest } from '@berth/engine'
 import type { ReplicaId, ReplicaLogLine } from '@berth/contracts'
 import type { Logger } from 'pino'
 
@@ -18,8 +18,8 @@ const maxTail = 10_000
 
 /**
  * What the API asks a worker for, over a unix socket:
- * `GET /replicas/:id/logs?follow&since&tail` answers lines of JSON `{at, stream, line}`; `since` is milliseconds since
- * 1970. 404 when the replica has no container, 502 when its engine does not answer.
+ * `GET /replicas/:id/logs?follow&since&tail&previous` answers lines of JSON `{at, stream, line}`; `since` is
+ * milliseconds since 1970. 404 when the replica has no container, 502 when its engine does not answer.
  */
 export async function openControlServer(options: ControlServerOptions): Promise<{ close(): Promise<void> }> {
   const { log } = options
@@ -41,7 +41,11 @@ export async function openControlServer(options: ControlServerOptions): Promise<
     if (!location) return refuse(response, 404, 'the replica has no container')
     const ended = new AbortController()
     response.on('close', () => ended.abort())
-    const lines = location.runtime.logs(location.containerId, { ...logRequest(url), signal: ended.signal })
+    const asked = { ...logRequest(url), signal: ended.signal }
+    const lines =
+      url.searchParams.get('previous') === 'true'
+        ? linesBeforeStart(location, asked)
+        : location.runtime.logs(location.containerId, asked)
     try {
       for await (const { at, stream, line } of lines) {
         if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/x-ndjson' })
@@ -79,6 +83,24 @@ function logRequest(url: URL): LogRequest {
     ...(Number.isFinite(since) ? { sinceMs: since } : {}),
     ...(Number.isInteger(tail) && tail >= 0 ? { tail: Math.min(tail, maxTail) } : {}),
   }
+}
+
+/**
+ * What the app printed before it was started the last time: a container that is started again goes on in the same log.
+ * The engine would take the tail of all of it, so that is cut here; the log itself is bounded by its rotation.
+ */
+async function* linesBeforeStart(
+  { runtime, containerId }: AppLocation,
+  { tail = Infinity, ...asked }: LogRequest,
+): AsyncGenerator<LogLine> {
+  const startedAt = (await runtime.inspect(containerId))?.startedAt
+  if (startedAt === undefined || startedAt === null) return
+  const last: LogLine[] = []
+  for await (const line of runtime.logs(containerId, { ...asked, follow: false, untilMs: startedAt })) {
+    last.push(line)
+    if (last.length > tail) last.shift()
+  }
+  yield* last
 }
 
 function refuse(response: ServerResponse, status: number, message: string): void {

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { ReplicaId } from '@berth/contracts'
 import { berthLabels, connectEngine, ensureSandboxImage, type ContainerRuntime } from '@berth/engine'
 import { heldFence, startFakeEngine, type FakeEngine } from '@berth/engine/testing'
@@ -216,5 +217,29 @@ describe('the control server', () => {
     expect(answer.status).toBe(200)
     for (const line of answer.text.split('\n').filter(Boolean))
       expect(JSON.parse(line)).toHaveProperty('stream')
+  })
+
+  test('answers with `previous` what was printed before the last start', async () => {
+    const id = await makeSandbox('rep-1')
+    const path = await open(id)
+    const lines = async (query: string) =>
+      (await ask(path, `/replicas/rep-1/logs?${query}`)).text
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => (JSON.parse(line) as { line: string }).line)
+    const log = engine.containers().find((container) => container.id === id)?.log
+    const print = (line: string) => log?.push({ at: new Date(), line })
+    expect(await lines('previous=true')).toEqual([])
+    await runtime.startContainer(id, heldFence)
+    print('first')
+    print('second')
+    await runtime.stop(id, 0, heldFence)
+    await delay(5)
+    await runtime.startContainer(id, heldFence)
+    await delay(5)
+    print('third')
+    expect(await lines('previous=true')).toEqual(['first', 'second'])
+    expect(await lines('previous=true&tail=1&follow=true')).toEqual(['second'])
+    expect(await lines('tail=1')).toEqual(['third'])
   })
 })

@@ -139,8 +139,11 @@ function readLog(state: FakeEngineState, { parts, query, response }: FakeCall): 
   const { log } = at(state, parts)
   const tail = Number(query.get('tail') ?? log.length)
   const since = Number(query.get('since') ?? 0) * 1000
+  const until = Number(query.get('until') ?? Infinity) * 1000
   response.writeHead(200, { 'content-type': 'application/vnd.docker.raw-stream' })
-  for (const { at, line } of log.filter((entry) => entry.at.getTime() >= since).slice(-tail || log.length))
+  // As the engine does: the tail of the whole log first, then what of it lies in the time that was asked for.
+  const lines = tail === 0 ? [] : log.slice(-tail)
+  for (const { at, line } of lines.filter(({ at }) => at.getTime() >= since && at.getTime() < until))
     response.write(frame(`${at.toISOString()} ${line}\n`))
   response.end()
   return undefined
