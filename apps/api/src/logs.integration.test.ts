@@ -100,9 +100,15 @@ test('lines end with the token that follows them, and the worker hears', async (
   await until(() => followers.size === 0, { describe: 'the worker to lose its followers' })
 })
 
-test('lines are followed as text too, until the log ends', async () => {
-  const stream = await openStream(api.port, '/services/talker/logs?follow=true', api.token, '*/*')
+test('lines are followed as text too, of replicas that start later, until the service is gone', async () => {
+  const service = await insertService(api.db, { name: 'brief' })
+  const revision = await insertRevision(api.db, { serviceUid: service.uid })
+  const stream = await openStream(api.port, '/services/brief/logs?follow=true', api.token, '*/*')
+  const node = await insertNode(api.db)
+  const replica = await insertReplica(api.db, { revisionUid: revision.uid, nodeUid: node.uid })
   await stream.waitFor('four\n')
+  expect(asked.at(-1)).toBe(`/replicas/${replica.id}/logs?follow=true`)
+  await api.db.execute(`delete from services where uid = '${service.uid}'`)
   for (const follower of followers) follower.end()
   await stream.ended
 })

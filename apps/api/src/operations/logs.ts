@@ -3,7 +3,8 @@ import { desired, type Database } from '@berth/db'
 import { ApiError, notFound } from '../api-error.ts'
 import type { ApiContext } from '../context.ts'
 import { readReplicaLogs, requireWorker } from '../worker-client/replica-logs.ts'
-import { lastLines, mergeAsTheyCome, mergeByTime } from './merge-lines.ts'
+import { followReplicas, type LogStart } from './follow-replicas.ts'
+import { lastLines, mergeByTime } from './merge-lines.ts'
 
 const maxReplicas = 500
 
@@ -18,25 +19,39 @@ export async function openServiceLogs(
   service: string,
   query: LogQuery,
 ): Promise<(signal: AbortSignal) => AsyncGenerator<LogLine>> {
-  const picture = await desired.findService(db, projectUid, service)
-  if (picture === undefined) throw notFound('service', service)
-  const rows = await desired.listServiceReplicas(db, picture.service.uid, { limit: maxReplicas })
-  const ids = rows.map(({ replica }) => replica.id)
-  const wanted = query.replica === undefined ? ids : ids.filter((id) => id === query.replica)
+  const found = await desired.findService(db, projectUid, service)
+  if (found === undefined) throw notFound('service', service)
+  const { uid } = found.service
+  const wanted = await replicasOf(db, uid, query)
   if (query.replica !== undefined && wanted.length === 0) throw notFound('replica', query.replica)
-  const asked = {
-    follow: query.follow === true,
-    previous: query.previous === true,
+  const from = {
     ...(query.since === undefined ? {} : { sinceMs: parseSince(query.since, Date.now()) }),
     ...(query.tail === undefined ? {} : { tail: query.tail }),
   }
+  const previous = query.previous === true
+  // What was printed before the last start is over.
+  const follow = query.follow === true && !previous
   if (wanted.length > 0) await requireWorker(context.controlSocket)
   return (signal) => {
-    const sources = wanted.map((id) => replicaLines(context.controlSocket, id, asked, signal))
-    if (asked.follow) return mergeAsTheyCome(sources)
-    const merged = mergeByTime(sources)
+    const read = (replica: string, start: LogStart) =>
+      replicaLines(context.controlSocket, replica, { ...start, follow, previous }, signal)
+    if (follow) return followReplicas({ replicas, read, from, signal })
+    const merged = mergeByTime(wanted.map((replica) => read(replica, from)))
     return query.tail === undefined ? merged : lastLines(merged, query.tail)
   }
+
+  async function replicas(): Promise<string[] | null> {
+    const now = await desired.findService(db, projectUid, service)
+    if (now?.service.uid !== uid) return null
+    const ids = await replicasOf(db, uid, query)
+    return query.replica !== undefined && ids.length === 0 ? null : ids
+  }
+}
+
+async function replicasOf(db: Database, serviceUid: string, query: LogQuery): Promise<string[]> {
+  const rows = await desired.listServiceReplicas(db, serviceUid, { limit: maxReplicas })
+  const ids = rows.map(({ replica }) => replica.id)
+  return query.replica === undefined ? ids : ids.filter((id) => id === query.replica)
 }
 
 async function* replicaLines(

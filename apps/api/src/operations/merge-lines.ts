@@ -20,22 +20,50 @@ export async function* mergeByTime(sources: readonly AsyncIterable<LogLine>[]): 
   }
 }
 
-/** One stream of several as their lines come; asks each for its next line only when the last was taken. */
-export async function* mergeAsTheyCome(sources: readonly AsyncIterable<LogLine>[]): AsyncGenerator<LogLine> {
-  const open = sources.map((source) => source[Symbol.asyncIterator]())
-  const pending = new Map(open.map((lines) => [lines, advance(lines)]))
+/**
+ * One stream of several as their lines come, and as sources come; asks each for its next line only when the last was
+ * taken. Ends when there is no source left to come and all have ended.
+ */
+export async function* mergeAsTheyCome(
+  sources: AsyncIterable<AsyncIterable<LogLine>>,
+): AsyncGenerator<LogLine> {
+  const coming = sources[Symbol.asyncIterator]()
+  const open = new Set<AsyncIterator<LogLine>>()
+  /** What is waited for; each resolves with what to do then, which gives the line that came. */
+  const pending = new Map<object, Promise<() => LogLine | undefined>>()
+
+  async function nextSource(): Promise<() => LogLine | undefined> {
+    const next = await coming.next()
+    return () => {
+      if (next.done === true) return void pending.delete(coming)
+      const lines = next.value[Symbol.asyncIterator]()
+      open.add(lines)
+      pending.set(lines, nextLine(lines))
+      pending.set(coming, nextSource())
+      return undefined
+    }
+  }
+
+  async function nextLine(lines: AsyncIterator<LogLine>): Promise<() => LogLine | undefined> {
+    const next = await lines.next()
+    return () => {
+      if (next.done !== true) {
+        pending.set(lines, nextLine(lines))
+        return next.value
+      }
+      open.delete(lines)
+      return void pending.delete(lines)
+    }
+  }
+
+  pending.set(coming, nextSource())
   try {
     while (pending.size > 0) {
-      const { lines, next } = await Promise.race(pending.values())
-      if (next.done === true) {
-        pending.delete(lines)
-        continue
-      }
-      pending.set(lines, advance(lines))
-      yield next.value
+      const line = (await Promise.race(pending.values()))()
+      if (line !== undefined) yield line
     }
   } finally {
-    await closeAll(open)
+    await closeAll([coming, ...open])
   }
 }
 
@@ -55,11 +83,7 @@ function timeOf({ next }: Head): string {
   return next.done === true ? '' : next.value.at
 }
 
-async function advance(lines: AsyncIterator<LogLine>) {
-  return { lines, next: await lines.next() }
-}
-
 /** Not awaited one by one: a follower returns only when its signal has ended what it waits for. */
-async function closeAll(open: readonly AsyncIterator<LogLine>[]): Promise<void> {
+async function closeAll(open: readonly AsyncIterator<unknown>[]): Promise<void> {
   await Promise.allSettled(open.map((lines) => Promise.resolve(lines.return?.())))
 }

@@ -3,7 +3,9 @@ import { z } from 'zod'
 const flag = z.enum(['true', 'false', '1', '0', '']).transform((text) => text !== 'false' && text !== '0')
 
 export const logQuery = z.strictObject({
-  follow: flag.optional().describe('keep the answer open and send lines as they come'),
+  follow: flag
+    .optional()
+    .describe('keep the answer open and send lines as they come, of replicas that start later too'),
   since: z.string().max(64).optional().describe('an RFC 3339 time, or how long ago: 30s, 15m, 2h, 1d'),
   tail: z
     .string()
@@ -13,7 +15,9 @@ export const logQuery = z.strictObject({
     .optional()
     .describe('at most so many of the newest lines'),
   replica: z.string().min(1).max(64).optional().describe('one replica only'),
-  previous: flag.optional().describe('of the container before the last restart'),
+  previous: flag
+    .optional()
+    .describe('what was printed before the last start of each replica; does not follow'),
 })
 export type LogQuery = z.infer<typeof logQuery>
 
