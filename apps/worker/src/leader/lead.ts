@@ -1,4 +1,4 @@
-import type { Environment, NodeUid, ProjectUid, ReplicaId, RevisionUid, ServiceUid } from '@berth/contracts'
+import type { NodeUid, ProjectUid, ReplicaId, RevisionUid, ServiceUid } from '@berth/contracts'
 import {
   collectRows,
   deleteDepartingNode,
@@ -8,7 +8,6 @@ import {
   readDepartingNodes,
   readNodeImages,
   readOwnersElsewhere,
-  readRevisionEnvironment,
   readRouters,
   readWorld,
   reserveReplica,
@@ -36,6 +35,7 @@ import {
 import { createAutoscaler } from './autoscaler.ts'
 import type { AppLocation } from './control-server.ts'
 import { openEngines } from './engines.ts'
+import { createEnvironments } from './environments.ts'
 import { createDepartingNodes } from './departing-nodes.ts'
 import { createEventFollowers } from './event-followers.ts'
 import { createFailedReplicas } from './failed-replicas.ts'
@@ -143,15 +143,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   }
   const readyNodes = () => [...picture.nodes.values()].filter(({ reachability }) => reachability === 'ready')
   const failures = createStartFailures(now)
-  const environments = new Map<RevisionUid, Buffer>()
-
-  async function environmentOf(revision: RevisionUid): Promise<Environment> {
-    const sealed = environments.get(revision) ?? (await readRevisionEnvironment(db, revision))
-    if (sealed === null) return {}
-    environments.set(revision, sealed)
-    if (sealed.length === 0) return {}
-    return JSON.parse(options.keyring.openText(sealed, `revision:${revision}:env`)) as Environment
-  }
+  const environments = createEnvironments(db, options.keyring)
 
   function hostOf(uid: NodeUid): ReplicaHost | null {
     const node = picture.nodes.get(uid)
@@ -177,7 +169,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     writer,
     engines,
     deps,
-    environmentOf,
+    environmentOf: (revision) => environments.of(revision),
     onOutcome(replica, failure) {
       // A lost node says nothing about the revision: what replaces the replica need not wait.
       if (failure?.reason === 'NodeLost') return
@@ -200,6 +192,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     publisher,
     writer,
     engines,
+    environmentOf: (revision) => environments.of(revision),
     onListed: (...seen) => spares.listed(...seen),
     isFresh: term.isFresh,
     log,
@@ -228,7 +221,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   async function refreshAll(): Promise<void> {
     for (const uid of await engines.refresh()) nodeCare.replaced(uid)
     for (const { nodeUid, digest } of await readNodeImages(db)) images.add(`${nodeUid} ${digest}`)
-    for (const uid of environments.keys()) if (!picture.revisions.has(uid)) environments.delete(uid)
+    environments.forget((uid) => picture.revisions.has(uid))
     hub.reports.forgetRevisions((uid) => picture.revisions.has(uid as RevisionUid))
     await refresh()
     followers.keep((uid) => picture.nodes.has(uid))

@@ -68,7 +68,8 @@ export type KeeperOptions = {
   engines: Pick<Engines, 'host'>
   /** Under the term's fence. */
   deps: ReplicaDeps
-  environmentOf(revision: RevisionUid): Promise<Environment>
+  /** Null when the revision is gone; rejects while the database is away. */
+  environmentOf(revision: RevisionUid): Promise<Environment | null>
   /** A start or wake has failed, or a replica has become ready (null). */
   onOutcome(replica: ReplicaView, failure: Failure | null): void
   log: Logger
@@ -152,6 +153,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     const service = picture.services.get(replica.serviceUid)
     if (host === null || revision === undefined || service === undefined) return
     const env = await options.environmentOf(revision.uid)
+    if (env === null) return
     let measuredFrom = now()
     let pulled = false
     const outcome = await procedures.start(
@@ -217,7 +219,15 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     if (host === null || known === null) return 'failed'
     const { rung } = replica
     const startedAt = now()
-    const waking = procedures.wake(wakeDeps, host, { ...known, rung }, { signal: calledOff })
+    const waking = procedures.wake(
+      wakeDeps,
+      host,
+      { ...known, rung },
+      {
+        environment: () => options.environmentOf(replica.revisionUid).catch(() => null),
+        signal: calledOff,
+      },
+    )
     // Every router has let go of it before it was frozen, so a request may wait in the kernel's backlog.
     if (rung === 'frozen') route(replica, { serving: true })
     const outcome = await waking.catch((error: unknown) => {

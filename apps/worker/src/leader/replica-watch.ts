@@ -1,4 +1,4 @@
-import type { NodeUid, ReplicaId } from '@berth/contracts'
+import type { Environment, NodeUid, ReplicaId, RevisionUid } from '@berth/contracts'
 import { markReplicaDraining, markReplicaRestarting, setReplicaRung } from '@berth/db'
 import type { ContainerRuntime, ContainerSummary } from '@berth/engine'
 import { restartBackoffMs } from '@berth/scheduler'
@@ -32,6 +32,8 @@ export type ReplicaWatchOptions = {
   engines: Pick<Engines, 'host'>
   /** What a node that was asked at `askedAt` (as `performance.now()`) holds of this installation. */
   onListed(node: NodeUid, containers: readonly ContainerSummary[], askedAt: number): void
+  /** Null when the revision is gone; rejects while the database is away. */
+  environmentOf(revision: RevisionUid): Promise<Environment | null>
   /** Whether the lease is renewed: else nothing is corrected that would stop something. */
   isFresh: () => boolean
   log: Logger
@@ -107,7 +109,10 @@ export function createReplicaWatch(options: ReplicaWatchOptions): ReplicaWatch {
     const revision = before && picture.revisions.get(before.revisionUid)
     if (before === undefined || revision === undefined || keeper.busyWith(id)) return
     const placed = { id, containers: before.containers, template: revision.template }
-    const sight = await inspectReplica(installation, host, placed, { wasParked: before.rung === 'parked' })
+    const sight = await inspectReplica(installation, host, placed, {
+      wasParked: before.rung === 'parked',
+      environment: () => options.environmentOf(revision.uid).catch(() => null),
+    })
     const replica = picture.replicas.get(id)
     // Something has been done to it meanwhile: the next round compares again.
     if (replica === undefined || replica.state !== 'ready' || keeper.busyWith(id)) return

@@ -14,8 +14,8 @@ export type StartingApp = {
   sandboxId: string
   appId: string
   template: RevisionTemplate
-  /** Its values are kept out of messages; empty when nothing is to be told. */
-  env: Environment
+  /** Asked for when something is to be told, to keep its values out of that; null when it cannot be known. */
+  environment(): Promise<Environment | null>
 }
 
 export type ReadyOutcome = { kind: 'ready' } | ({ kind: 'failed' } & Failure) | { kind: 'aborted' }
@@ -58,7 +58,7 @@ export async function awaitReady(
   }
 
   async function withLog(failed: Extract<ReadyOutcome, { kind: 'failed' }>): Promise<ReadyOutcome> {
-    const lines = await lastLines(host.runtime, app.appId, app.env)
+    const lines = await lastLines(host.runtime, app.appId, app.environment)
     if (lines.length === 0) return failed
     return { ...failed, message: `${failed.message}; the app's last lines were:\n${lines.join('\n')}` }
   }
@@ -109,7 +109,7 @@ async function watchForEnd(
     if (state === undefined || state?.state === 'running' || state?.state === 'paused') continue
     if (state === null)
       return { kind: 'failed', reason: 'StartFailed', message: 'the container was removed while it started' }
-    const lines = await lastLines(host.runtime, app.appId, app.env)
+    const lines = await lastLines(host.runtime, app.appId, app.environment)
     const memory = app.template.containers[0]?.resources.memory ?? 0
     return { kind: 'failed', ...describeEnd(state, memory, lines) }
   }

@@ -25,9 +25,19 @@ test('a message stays short whatever the app prints', () => {
   expect(describeEnd(end, 1, ['x'.repeat(100_000)]).message.length).toBeLessThanOrEqual(4_000)
 })
 
-test('values of variables are replaced, the longest first, and short ones are left', () => {
-  const env = { A: 'password', B: 'password-and-more', C: 'true' }
-  expect(redact('it is true: password-and-more, password', env)).toBe('it is true: ***, ***')
+test('values of variables are replaced, the longest first', () => {
+  const env = { A: 'password', B: 'password-and-more' }
+  expect(redact('xpasswordx: password-and-more, password', env)).toBe('x***x: ***, ***')
+})
+
+test('short values are replaced where they stand as a word, and the shortest are left', () => {
+  const env = { PIN: '4711', ON: 'yes', ODD: 'a.b$' }
+  expect(redact('yes: pin=4711, 47110, a.b$ and axb$', env)).toBe('yes: pin=***, 47110, *** and axb$')
+})
+
+test('a value of several lines is found in each of them', () => {
+  const env = { KEY: '-----BEGIN KEY-----\nMIIEvQIBADANBg\r\n-----END KEY-----\n' }
+  expect(redact('key: MIIEvQIBADANBg', env)).toBe('key: ***')
 })
 
 test('the registry is what stands before the first slash', () => {

@@ -1,3 +1,4 @@
+import type { Environment } from '@berth/contracts'
 import type { ContainerState, ContainerStatus } from '@berth/engine'
 import { appName } from './container-names.ts'
 import { describeEnd, lastLines } from './container-end.ts'
@@ -23,14 +24,14 @@ type Ended = { kind: 'exited'; exitCode: number; oomKilled: boolean } & Failure
 const up: readonly ContainerStatus[] = ['running', 'paused', 'restarting']
 
 /**
- * What is there on the node. `wasParked` tells an app that was stopped on purpose from one that ended; `env` keeps
- * its values out of the message. Fails with an `EngineError`.
+ * What is there on the node. `wasParked` tells an app that was stopped on purpose from one that ended; the
+ * values of its environment, null when it cannot be known, are kept out of the message. Fails with an `EngineError`.
  */
 export async function inspectReplica(
   installation: string,
   host: ReplicaHost,
   replica: Pick<PlacedReplica, 'id' | 'containers' | 'template'>,
-  about: { wasParked: boolean; env?: Readonly<Record<string, string>> },
+  about: { wasParked: boolean; environment(): Promise<Environment | null> },
 ): Promise<ReplicaSight> {
   const { sandbox, app } = replica.containers
   const [sandboxState, appState] = await Promise.all([
@@ -42,16 +43,16 @@ export async function inspectReplica(
   if (appState.state === 'running') return { kind: 'running' }
   if (appState.state === 'paused') return { kind: 'frozen' }
   if (about.wasParked || appState.state === 'created') return { kind: 'parked' }
-  return ended(host, replica, appState, about.env ?? {})
+  return ended(host, replica, appState, about.environment)
 }
 
 async function ended(
   host: ReplicaHost,
   replica: Pick<PlacedReplica, 'template'>,
   state: ContainerState,
-  env: Readonly<Record<string, string>>,
+  environment: () => Promise<Environment | null>,
 ): Promise<Ended> {
-  const lines = await lastLines(host.runtime, state.id, env)
+  const lines = await lastLines(host.runtime, state.id, environment)
   const memory = replica.template.containers[0]?.resources.memory ?? 0
   const { exitCode, oomKilled } = state
   return { kind: 'exited', exitCode, oomKilled, ...describeEnd(state, memory, lines) }

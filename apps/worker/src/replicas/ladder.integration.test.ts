@@ -3,7 +3,7 @@ import { isEngineError } from '@berth/engine'
 import type { FakeAppBehaviour } from '@berth/engine/testing'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
 import { freezeReplica } from './freeze-replica.ts'
 import { checkHonesty } from './honesty.ts'
 import { inspectReplica } from './inspect-replica.ts'
@@ -33,8 +33,9 @@ beforeEach(async () => {
 })
 afterEach(() => bench.stop())
 
+const environment = () => Promise.resolve({ TOKEN: 'hunter2-hunter2' })
 const look = (wasParked = false) =>
-  inspectReplica(bench.deps.installation, bench.host, replica, { wasParked })
+  inspectReplica(bench.deps.installation, bench.host, replica, { wasParked, environment })
 const appId = () => replica.containers.app ?? ''
 const sandboxId = () => replica.containers.sandbox ?? ''
 
@@ -44,7 +45,9 @@ test('running, frozen and running again', async () => {
     expect(await freezeReplica(bench.deps, bench.host, replica)).toEqual({ kind: 'done' })
   expect(await look()).toEqual({ kind: 'frozen' })
   for (let times = 0; times < 2; times += 1)
-    expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'frozen' })).toEqual({
+    expect(
+      await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'frozen' }, { environment }),
+    ).toEqual({
       kind: 'running',
     })
   expect(await look()).toEqual({ kind: 'running' })
@@ -55,7 +58,7 @@ test('parked from running or frozen, and running again in the same sandbox', asy
   for (let times = 0; times < 2; times += 1)
     expect(await parkReplica(bench.deps, bench.host, replica)).toEqual({ kind: 'done' })
   expect(await look(true)).toEqual({ kind: 'parked' })
-  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'parked' })).toEqual({
+  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'parked' }, { environment })).toEqual({
     kind: 'running',
   })
   expect(await look()).toEqual({ kind: 'running' })
@@ -85,7 +88,12 @@ test('an app that ends by itself is not killed, whoever waits for it', async () 
 test('a wake needs no row', async () => {
   await parkReplica(bench.deps, bench.host, replica)
   const { installation, fence, gate } = bench.deps
-  const outcome = await wakeReplica({ installation, fence, gate }, bench.host, { ...replica, rung: 'parked' })
+  const outcome = await wakeReplica(
+    { installation, fence, gate },
+    bench.host,
+    { ...replica, rung: 'parked' },
+    { environment },
+  )
   expect(outcome).toEqual({ kind: 'running' })
 })
 
@@ -101,7 +109,12 @@ test('a wake from parked asks the engine for the start and for nothing else', as
   rememberAddresses(runtime, await runtime.list({ installation: bench.deps.installation }))
   const before = bench.engine.calls.length
   const host = { ...bench.host, honestPorts: false }
-  const outcome = await wakeReplica(bench.deps, host, { ...replica, template, rung: 'parked' })
+  const outcome = await wakeReplica(
+    bench.deps,
+    host,
+    { ...replica, template, rung: 'parked' },
+    { environment },
+  )
   expect(outcome).toEqual({ kind: 'running' })
   expect(bench.engine.calls.slice(before)).toEqual([`POST /containers/${appId()}/start`])
 })
@@ -110,8 +123,12 @@ test('what somebody pruned is cold, not an error', async () => {
   await parkReplica(bench.deps, bench.host, replica)
   await bench.host.runtime.remove(appId(), bench.deps.fence)
   expect(await look(true)).toEqual({ kind: 'cold' })
-  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'parked' })).toEqual({ kind: 'cold' })
-  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'frozen' })).toEqual({ kind: 'cold' })
+  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'parked' }, { environment })).toEqual({
+    kind: 'cold',
+  })
+  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'frozen' }, { environment })).toEqual({
+    kind: 'cold',
+  })
   expect(await freezeReplica(bench.deps, bench.host, replica)).toEqual({ kind: 'gone' })
   expect(await parkReplica(bench.deps, bench.host, replica)).toEqual({ kind: 'gone' })
 })
@@ -120,7 +137,9 @@ test('a dead sandbox is a dead replica', async () => {
   await parkReplica(bench.deps, bench.host, replica)
   bench.engine.exit(sandboxId())
   expect(await look(true)).toEqual({ kind: 'gone' })
-  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'parked' })).toEqual({ kind: 'cold' })
+  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'parked' }, { environment })).toEqual({
+    kind: 'cold',
+  })
   const outcome = await startReplica(bench.deps, bench.host, replica, { onPhase: () => {} })
   expect(outcome).toMatchObject({ kind: 'failed', reason: 'StartFailed' })
   expect(bench.engine.containers()).toEqual([])
@@ -129,7 +148,9 @@ test('a dead sandbox is a dead replica', async () => {
 test('an app that ended says why, and is started anew in its sandbox', async () => {
   bench.engine.exit(appId(), { exitCode: 9 })
   expect(await look()).toMatchObject({ kind: 'exited', exitCode: 9, reason: 'AppCrashed' })
-  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'frozen' })).toEqual({ kind: 'cold' })
+  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'frozen' }, { environment })).toEqual({
+    kind: 'cold',
+  })
   const outcome = await startReplica(bench.deps, bench.host, replica, { onPhase: () => {} })
   expect(outcome).toMatchObject({ kind: 'ready', containers: replica.containers })
   expect(await look()).toEqual({ kind: 'running' })
@@ -138,7 +159,7 @@ test('an app that ended says why, and is started anew in its sandbox', async () 
 test('an app that crashes while it wakes fails with its reason', async () => {
   await parkReplica(bench.deps, bench.host, replica)
   behaviour = { listenAfterMs: 'never', exitAfterMs: 10, exitCode: 1 }
-  const outcome = await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'parked' })
+  const outcome = await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'parked' }, { environment })
   expect(outcome).toMatchObject({ kind: 'failed', reason: 'AppCrashed' })
 })
 
@@ -164,9 +185,9 @@ test('a stop that the engine refuses fails, and succeeds later', async () => {
 test('an engine that does not answer makes a wake fail, not throw', async () => {
   await freezeReplica(bench.deps, bench.host, replica)
   bench.engine.cut('POST /containers/*/unpause', { before: true, times: 1 })
-  const outcome = await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'frozen' })
+  const outcome = await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'frozen' }, { environment })
   expect(outcome.kind).toBe('failed')
-  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'frozen' })).toEqual({
+  expect(await wakeReplica(bench.deps, bench.host, { ...replica, rung: 'frozen' }, { environment })).toEqual({
     kind: 'running',
   })
 })
@@ -201,4 +222,28 @@ test('a node behind a proxy that accepts everything is not honest', async () => 
   } finally {
     accepted.close()
   }
+})
+
+describe('what an app printed before it ended', () => {
+  const prints = ['connecting with hunter2-hunter2']
+  const said = 'connecting with ***'
+
+  test('is told without the values of its variables when it ends by itself', async () => {
+    bench.engine
+      .containers()
+      .find(({ id }) => id === appId())
+      ?.log.push({ at: new Date(), line: prints[0] ?? '' })
+    bench.engine.exit(appId(), { exitCode: 1 })
+    expect(await look()).toMatchObject({ kind: 'exited', message: expect.stringContaining(said) })
+  })
+
+  test('is told without them when it fails to wake, and not at all where they are not known', async () => {
+    await parkReplica(bench.deps, bench.host, replica)
+    behaviour = { listenAfterMs: 'never', exitAfterMs: 20, exitCode: 1, prints }
+    const wake = (known: typeof environment | (() => Promise<null>)) =>
+      wakeReplica(bench.deps, bench.host, { ...replica, rung: 'parked' }, { environment: known })
+    expect(await wake(environment)).toMatchObject({ kind: 'failed', message: expect.stringContaining(said) })
+    const unknown = await wake(() => Promise.resolve(null))
+    expect(unknown).toMatchObject({ kind: 'failed', message: 'the app ended with exit code 1' })
+  })
 })

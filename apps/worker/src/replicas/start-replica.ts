@@ -110,7 +110,7 @@ async function bringUpIn(
     sandboxId: sandbox.id,
     appId: app,
     template: replica.template,
-    env: replica.env,
+    environment: () => Promise.resolve(replica.env),
   }
   const ready = await startApp(deps, host, 'start', starting, {
     ...options,

@@ -1,3 +1,4 @@
+import type { Environment } from '@berth/contracts'
 import { isEngineError } from '@berth/engine'
 import { appName } from './container-names.ts'
 import { failureOf } from './replica-failure.ts'
@@ -14,7 +15,12 @@ export type WakeOutcome =
   | ({ kind: 'failed' } & Failure)
   | { kind: 'aborted' }
 
-export type WakeOptions = { deadlineMs?: number; signal?: AbortSignal }
+export type WakeOptions = {
+  /** Asked for when the app fails, never before: a wake waits for no database. */
+  environment(): Promise<Environment | null>
+  deadlineMs?: number
+  signal?: AbortSignal
+}
 
 /**
  * Frozen: unpause, nothing else, since the app answered before it was frozen. Parked: start the app in its sandbox
@@ -24,7 +30,7 @@ export async function wakeReplica(
   deps: Pick<ReplicaDeps, 'fence' | 'gate' | 'installation'>,
   host: ReplicaHost,
   replica: PlacedReplica & { rung: 'frozen' | 'parked' | 'running' },
-  options: WakeOptions = {},
+  options: WakeOptions,
 ): Promise<WakeOutcome> {
   try {
     if (replica.rung === 'parked') return await startParked(deps, host, replica, options)
@@ -49,7 +55,8 @@ async function startParked(
   if (sandbox === undefined) return { kind: 'cold' }
   const app = appOf(deps, replica)
   const { address, hostPort, template } = replica
-  const starting = { address, hostPort, template, sandboxId: sandbox, appId: app, env: {} }
+  const { environment } = options
+  const starting = { address, hostPort, template, sandboxId: sandbox, appId: app, environment }
   const ready = await startApp(deps, host, 'wake', starting, options)
   return ready.kind === 'ready' ? { kind: 'running' } : ready
 }

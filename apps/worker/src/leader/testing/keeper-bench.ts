@@ -60,7 +60,7 @@ export function keeperBench(change: Partial<ReplicaView> = {}): KeeperBench {
       if (signal) signals.start = signal
       return called('start')
     },
-    wake(_deps, _host, _replica, { signal } = {}) {
+    wake(_deps, _host, _replica, { signal }) {
       if (signal) signals.wake = signal
       return called('wake')
     },
