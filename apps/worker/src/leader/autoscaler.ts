@@ -5,6 +5,7 @@ import type { Failure } from '../replicas/index.ts'
 import { placeInPicture, resourcesOf } from './place-in-picture.ts'
 import type { RoutePublisher, RouterReports } from './ports.ts'
 import type { Keeper } from './replica-keeper.ts'
+import { isReachable, rowLimit } from './replica-limit.ts'
 import type { StartFailures } from './start-failures.ts'
 import type { StepDown } from './step-down.ts'
 import { createSupply } from './supply.ts'
@@ -128,7 +129,7 @@ export function createAutoscaler(options: AutoscalerOptions): Autoscaler {
           revisionUid: revision.uid,
           nodeUid: placement.nodeId,
           ...resourcesOf(revision),
-          maxReplicas: supply.limit(service) + lostReplicas(service),
+          maxReplicas: rowLimit(picture, service),
         })
         if (result.kind === 'refused') {
           log.info({ revision: revision.name, because: result.because }, 'reservation refused')
@@ -146,14 +147,6 @@ export function createAutoscaler(options: AutoscalerOptions): Autoscaler {
         return
       }
     }
-  }
-
-  /** Those on nodes that are down serve nobody: what replaces them is not more than there may be. */
-  function lostReplicas(service: ServiceView): number {
-    return picture
-      .replicasOfService(service.uid)
-      .filter((replica) => replica.state === 'ready' && replica.rung !== 'parked')
-      .filter((replica) => !supply.isReachable(replica)).length
   }
 
   /** Requests are told only while nobody serves and nobody is on the way: else there is something to wait for. */
@@ -213,7 +206,7 @@ export function createAutoscaler(options: AutoscalerOptions): Autoscaler {
     const least = picture
       .replicasOfService(service.uid)
       .filter((replica) => replica.state === 'ready' && replica.rung !== 'parked')
-      .filter((replica) => supply.isReachable(replica) && !keeper.busyWith(replica.id))
+      .filter((replica) => isReachable(picture, replica) && !keeper.busyWith(replica.id))
       .sort((a, b) => worth(a) - worth(b) || reports.replicaIdleMs(b.id) - reports.replicaIdleMs(a.id))
     for (const { id } of least.slice(0, excess)) {
       log.info(

@@ -419,7 +419,7 @@ function isSpareUseful(picture: Picture, { node, projectUid, containerPort }: Sp
 }
 
 function worldReplica(row: ReplicaRow): WorldReplica {
-  const { startedAt: _startedAt, drainingAt: _drainingAt, epoch: _epoch, ...rest } = row
+  const { startedAt: _startedAt, epoch: _epoch, ...rest } = row
   return { ...rest, containers: {} } as WorldReplica
 }
 

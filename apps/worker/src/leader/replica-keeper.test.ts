@@ -210,6 +210,24 @@ describe('a step down', () => {
 })
 
 describe('a retirement', () => {
+  /** How long requests may take that are left on a replica which has been draining for so long; 300 s are allowed. */
+  async function drainTime(draining: { ms: number; serving: boolean }): Promise<number> {
+    const drainingAt = new Date(Date.now() - draining.ms)
+    const bench = keeperBench({ state: 'draining', serving: draining.serving, drainingAt })
+    bench.keeper.retire(id)
+    await bench.settle()
+    return Math.ceil((bench.deadlines[0] ?? 0) / 1000)
+  }
+
+  test('leaves requests all of their time, counted from when the replica leaves the routes', async () => {
+    expect(await drainTime({ ms: 100_000, serving: true })).toBe(300)
+  })
+
+  test('goes on with the time of the leader before, and leaves a little of it in any case', async () => {
+    expect(await drainTime({ ms: 100_000, serving: false })).toBe(200)
+    expect(await drainTime({ ms: 900_000, serving: false })).toBe(10)
+  })
+
   test('ends without a stop when its replica is lost while it drains', async () => {
     const { keeper, calls, withdrawals, replica, settle } = keeperBench({ state: 'draining' })
     keeper.retire(id)

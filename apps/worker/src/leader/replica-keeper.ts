@@ -27,6 +27,7 @@ import type { Engines } from './engines.ts'
 import type { Term } from './leadership.ts'
 import type { ReplicaKeeper, RoutePublisher } from './ports.ts'
 import { createOperations, type Signals } from './replica-operations.ts'
+import { rowLimit } from './replica-limit.ts'
 import type { RowWriter } from './row-writer.ts'
 import type { Picture } from './world.ts'
 import type { ReplicaView } from './world-model.ts'
@@ -95,6 +96,7 @@ export type Keeper = ReplicaKeeper & {
 /** How long routers may take to let go of a replica that was idle before it stays as it is. */
 const withdrawDeadlineMs = 30_000
 const maxDrainMs = 600_000
+const leastDrainMs = 10_000
 const smoothing = 0.3
 
 export function createReplicaKeeper(options: KeeperOptions): Keeper {
@@ -219,6 +221,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     if (host === null || known === null) return 'failed'
     const { rung } = replica
     const startedAt = now()
+    const place = rung === 'parked' ? reserveAgain(replica) : undefined
     const waking = procedures.wake(
       wakeDeps,
       host,
@@ -237,8 +240,10 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     const current = picture.replicas.get(id)
     if (term.signal.aborted || current?.state !== 'ready') return 'failed'
     if (outcome.kind === 'running') {
+      if (place?.refused) return putBack(current)
+      if (place) place.taken = true
       serve(current, { rung: 'running' })
-      if (rung !== 'running') writeWoken(current, rung)
+      if (rung === 'frozen') writeRunning(id)
       noteStartTime(current, rung, now() - startedAt)
       options.onOutcome(current, null)
       return 'running'
@@ -250,17 +255,34 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     return 'failed'
   }
 
-  /** A parked one reserves again; when others were faster it runs all the same, and the rows must say so. */
-  function writeWoken(replica: ReplicaView, from: 'frozen' | 'parked'): void {
+  /**
+   * A parked one holds no memory, so it reserves anew while it starts: the picture said that it fits, and what a pass
+   * has promised meanwhile only the rows know. Without the database nothing can be promised to anybody else either, so
+   * it runs, and the rows must say so whatever they allow when they can be written.
+   */
+  function reserveAgain(replica: ReplicaView): { refused: boolean; taken: boolean } {
+    const place = { refused: false, taken: false }
     const service = picture.services.get(replica.serviceUid)
+    const most = service === undefined ? 0 : rowLimit(picture, service)
     writer.write(replica.id, 'woken', async (db, lease) => {
-      if (from === 'parked') {
-        const result = await reserveWake(db, lease, replica.id, service?.maxScale ?? 1)
-        if (result.kind === 'reserved') return
-        log.warn({ replica: replica.id, because: result.because }, 'woken replica was not reserved for')
-      }
-      await setReplicaRung(db, lease, replica.id, 'running')
+      const result = await reserveWake(db, lease, replica.id, most)
+      if (result.kind === 'reserved') return
+      log.warn({ replica: replica.id, because: result.because }, 'woken replica was not reserved for')
+      place.refused = true
+      if (place.taken) await setReplicaRung(db, lease, replica.id, 'running')
     })
+    return place
+  }
+
+  /** Somebody else was given its place while it started: it never served. */
+  async function putBack(replica: ReplicaView): Promise<'failed'> {
+    const host = hostOf(replica)
+    if (host !== null) await procedures.park(deps, host, replica)
+    return 'failed'
+  }
+
+  function writeRunning(id: ReplicaId): void {
+    writer.write(id, 'woken', (db, lease) => setReplicaRung(db, lease, id, 'running'))
   }
 
   /** Its app is gone from the node: not an error, only cold. */
@@ -336,11 +358,21 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     }
   }
 
+  /**
+   * How long its requests may take to end. A leader that finds it out of the routes already goes on with the time of
+   * the one before, and leaves a little in any case.
+   */
+  function drainMs({ revisionUid, serving, drainingAt }: ReplicaView): number {
+    const timeoutMs = (picture.revisions.get(revisionUid)?.template.timeoutSeconds ?? 0) * 1000
+    const allMs = Math.min(timeoutMs, maxDrainMs)
+    const goneMs = serving || drainingAt === null ? 0 : Math.max(0, Date.now() - drainingAt.getTime())
+    return Math.min(allMs, Math.max(leastDrainMs, allMs - goneMs))
+  }
+
   async function retireNow(id: ReplicaId, calledOff: AbortSignal): Promise<void> {
     const replica = picture.replicas.get(id)
     if (replica?.state !== 'draining') return
-    const timeoutMs = (picture.revisions.get(replica.revisionUid)?.template.timeoutSeconds ?? 0) * 1000
-    await withdraw(replica, Math.min(timeoutMs, maxDrainMs), calledOff)
+    await withdraw(replica, drainMs(replica), calledOff)
     const current = picture.replicas.get(id)
     if (term.signal.aborted || current?.state !== 'draining') return
     const host = hostOf(current)

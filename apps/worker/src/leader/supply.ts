@@ -1,7 +1,7 @@
-import type { ReplicaId, RevisionUid } from '@berth/contracts'
-import { surgeScale } from '@berth/scheduler'
+import type { RevisionUid } from '@berth/contracts'
 import { fittingAgain } from './place-in-picture.ts'
 import type { Keeper } from './replica-keeper.ts'
+import { isReachable, replicaLimit, takingOver } from './replica-limit.ts'
 import type { ReplicaView, RevisionView, ServiceView } from './world-model.ts'
 import type { Picture } from './world.ts'
 
@@ -19,39 +19,24 @@ export type Supply = {
   wakeable(revision: RevisionView, rung: 'frozen' | 'parked'): ReplicaView[]
   /** How many starting, running and frozen replicas the revision may have beside those of its service's others. */
   mayHave(service: ServiceView, revision: RevisionView): number
-  /** How many the service may have: more than `maxScale` in a deployment, and while a node is drained. */
-  limit(service: ServiceView): number
   /** By how many the service has more than it may; 0 normally. */
   excess(service: ServiceView): number
   /** Whether requests may reach the revision by the service's traffic or by a tag. */
   isRouted(service: ServiceView, revision: RevisionUid): boolean
   /** Whether the replica holds memory and cores on its node; a parked one does from the moment it is woken. */
   reserves(replica: ReplicaView): boolean
-  isReachable(replica: ReplicaView): boolean
   isDrained(replica: ReplicaView): boolean
 }
 
 export function createSupply({ picture, keeper, creating }: SupplyOptions): Supply {
-  const isReachable = ({ nodeUid }: ReplicaView) => picture.nodes.get(nodeUid)?.reachability === 'ready'
   const holdsPlace = ({ id, rung }: ReplicaView) => rung !== 'parked' || keeper.waking(id)
   const reserves = (replica: ReplicaView) => replica.state !== 'failed' && holdsPlace(replica)
-  const limit = (service: ServiceView) =>
-    (picture.deploying(service.uid) ? surgeScale(service.maxScale) : service.maxScale) + takingOver(service)
-
-  /** Pairs of a replica on a node that is drained and the one that is to take its place: they count as one. */
-  function takingOver(service: ServiceView): number {
-    const present = counted(service)
-    const ready = new Set<ReplicaId | null>(
-      present.filter(({ state }) => state === 'ready').map(({ id }) => id),
-    )
-    return present.filter(({ replaces }) => ready.has(replaces)).length
-  }
 
   function counted(service: ServiceView): ReplicaView[] {
     return picture
       .replicasOfService(service.uid)
       .filter(({ state }) => state === 'starting' || state === 'ready')
-      .filter((replica) => isReachable(replica) && holdsPlace(replica))
+      .filter((replica) => isReachable(picture, replica) && holdsPlace(replica))
   }
 
   /** Replicas of the service's other revisions that have no row yet. */
@@ -69,7 +54,7 @@ export function createSupply({ picture, keeper, creating }: SupplyOptions): Supp
   function wakeable(revision: RevisionView, rung: 'frozen' | 'parked'): ReplicaView[] {
     const idle = picture
       .replicasOfRevision(revision.uid)
-      .filter((replica) => replica.state === 'ready' && isReachable(replica))
+      .filter((replica) => replica.state === 'ready' && isReachable(picture, replica))
       .filter((replica) => (keeper.steppingDown(replica.id) ? 'frozen' : replica.rung) === rung)
       .filter(({ id }) => keeper.steppingDown(id) || !keeper.busyWith(id))
     return rung === 'frozen' ? idle : fittingAgain(picture, idle, reserves)
@@ -95,15 +80,13 @@ export function createSupply({ picture, keeper, creating }: SupplyOptions): Supp
       const routed = others.filter(({ revisionUid }) => isRouted(service, revisionUid))
       const reserved = beingReserved(service, revision.uid)
       // What a deployment brings up may use the surge: what serves need not make room for it.
-      const serving = service.maxScale + takingOver(service) - routed.length
-      const room = Math.min(serving, limit(service) - others.length)
+      const serving = service.maxScale + takingOver(picture, service) - routed.length
+      const room = Math.min(serving, replicaLimit(picture, service) - others.length)
       return Math.max(0, room - reserved)
     },
-    limit,
-    excess: (service) => Math.max(0, counted(service).length - limit(service)),
+    excess: (service) => Math.max(0, counted(service).length - replicaLimit(picture, service)),
     isRouted,
     reserves,
-    isReachable,
     isDrained: ({ nodeUid }) => picture.nodes.get(nodeUid)?.scheduling === 'draining',
   }
 }

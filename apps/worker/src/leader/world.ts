@@ -208,7 +208,7 @@ function viewOf({ failedAt: _failedAt, ...row }: WorldReplica): ReplicaView {
  */
 function mergeReplica(known: ReplicaView, row: WorldReplica, touched: boolean): ReplicaView {
   if (known.state !== 'failed' && known.state !== 'draining' && row.state === 'draining')
-    return { ...known, state: 'draining' }
+    return { ...known, state: 'draining', drainingAt: row.drainingAt }
   if (touched || known.state === 'draining') return known
   const serving = known.serving && row.state === 'ready' && row.rung === 'running'
   return { ...viewOf(row), serving }

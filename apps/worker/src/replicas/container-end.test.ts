@@ -32,7 +32,9 @@ test('values of variables are replaced, the longest first', () => {
 
 test('short values are replaced where they stand as a word, and the shortest are left', () => {
   const env = { PIN: '4711', ON: 'yes', ODD: 'a.b$' }
-  expect(redact('yes: pin=4711, 47110, a.b$ and axb$', env)).toBe('yes: pin=***, 47110, *** and axb$')
+  expect(redact('yes: pin=4711, 47110, 04711, a.b$ and axb$', env)).toBe(
+    'yes: pin=***, 47110, 04711, *** and axb$',
+  )
 })
 
 test('a value of several lines is found in each of them', () => {

@@ -71,6 +71,7 @@ export type WorldReplica = {
   memoryBytes: number
   createdAt: Date
   readyAt: Date | null
+  drainingAt: Date | null
   failedAt: Date | null
   restarts: number
   reason: string | null
@@ -176,6 +177,7 @@ async function readReplicas(tx: Transaction, only?: ServiceUid): Promise<WorldRe
     memoryBytes: replica.memoryBytes,
     createdAt: replica.createdAt,
     readyAt: replica.readyAt,
+    drainingAt: replica.drainingAt,
     failedAt: replica.failedAt,
     restarts: replica.restarts,
     reason: replica.reason,

@@ -22,6 +22,8 @@ export type KeeperBench = {
   signals: { start?: AbortSignal; wake?: AbortSignal; park?: AbortSignal }
   /** Withdrawals that routers have not answered. */
   withdrawals: PromiseWithResolvers<'withdrawn' | 'busy'>[]
+  /** How long each of them may take, in ms. */
+  deadlines: number[]
   /** What was written, by name, in order. */
   written: string[]
   /** Reasons of failures, and `null` for what became ready. */
@@ -73,6 +75,7 @@ export function keeperBench(change: Partial<ReplicaView> = {}): KeeperBench {
   }
 
   const withdrawals: KeeperBench['withdrawals'] = []
+  const deadlines: number[] = []
   const written: string[] = []
   const outcomes: (string | null)[] = []
   let sequence = 0
@@ -97,7 +100,8 @@ export function keeperBench(change: Partial<ReplicaView> = {}): KeeperBench {
     picture,
     publisher: {
       publish: version,
-      withdrawn() {
+      withdrawn(_replica, _version, deadlineMs) {
+        deadlines.push(deadlineMs)
         const answer = Promise.withResolvers<'withdrawn' | 'busy'>()
         withdrawals.push(answer)
         return answer.promise
@@ -117,6 +121,7 @@ export function keeperBench(change: Partial<ReplicaView> = {}): KeeperBench {
     calls,
     signals,
     withdrawals,
+    deadlines,
     written,
     outcomes,
     replica: () => picture.replicas.get('rep-1' as ReplicaId),

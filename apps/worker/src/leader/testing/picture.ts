@@ -71,6 +71,7 @@ export function aReplica(change: Partial<ReplicaView> = {}): ReplicaView {
     memoryBytes: 64 * 1024 ** 2,
     createdAt: new Date(0),
     readyAt: new Date(0),
+    drainingAt: null,
     restarts: 0,
     reason: null,
     message: null,
