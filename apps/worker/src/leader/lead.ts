@@ -32,6 +32,7 @@ import {
   type ReplicaDeps,
   type ReplicaHost,
 } from '../replicas/index.ts'
+import { adoptRunning } from './adopt-running.ts'
 import { createAutoscaler } from './autoscaler.ts'
 import type { AppLocation } from './control-server.ts'
 import { openEngines } from './engines.ts'
@@ -53,7 +54,7 @@ import { createStartFailures } from './start-failures.ts'
 import { createStepDown } from './step-down.ts'
 import { collectUnusedNetworks } from './unused-networks.ts'
 import { createPicture, type Picture } from './world.ts'
-import type { RevisionView } from './world-model.ts'
+import type { NodeView, RevisionView } from './world-model.ts'
 
 export type LeadOptions = {
   db: Database
@@ -97,7 +98,16 @@ export async function lead(options: LeadOptions, term: Term): Promise<void> {
   try {
     await leadUntilEnded(options, term, closers)
   } finally {
-    for (const close of closers.toReversed()) await close()
+    for (const close of closers.toReversed()) await closeOne(close, options.log)
+  }
+}
+
+/** One that fails keeps none of the others open. */
+async function closeOne(close: Closer, log: Logger): Promise<void> {
+  try {
+    await close()
+  } catch (error) {
+    log.error({ err: error }, 'a part of the leader did not close')
   }
 }
 
@@ -198,6 +208,8 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     log,
   })
   const complete = () => term.isFresh() && options.redisHealthy() && hub.reports.complete()
+  /** What is to go needs the word of every router too; where there is none, nobody has to be asked. */
+  const mayRetire = () => complete() || (term.isFresh() && options.redisHealthy() && hub.membership.isEmpty())
   const stepDown = createStepDown({ keeper: theKeeper, reports: hub.reports, complete, now })
   const images = new Set<string>()
   let reads = 0
@@ -206,7 +218,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   function tend(): void {
     for (const { id, state } of picture.replicas.values()) {
       if (state === 'starting' && !watch.resting(id)) theKeeper.bringUp(id)
-      else if (state === 'draining' && term.isFresh()) theKeeper.retire(id)
+      else if (state === 'draining' && mayRetire()) theKeeper.retire(id)
     }
   }
 
@@ -227,21 +239,24 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     followers.keep((uid) => picture.nodes.has(uid))
   }
 
+  // At once, and not only when everything else has come to its end: routers look for the next leader.
+  term.signal.addEventListener('abort', () => hub.stopLeading(), { once: true })
+
   // Take over: rows first, then what the engines say, then routes.
   await engines.refresh()
   picture.merge(await readWorld(db), { number: (reads += 1), moment: 0 })
   for (const { id, incarnation, adminPort } of await readRouters(db))
     hub.membership.expect(id, incarnation, adminPort)
-  await adoptRunning()
+  await adoptRunning({ picture, look: lookAt })
+  if (term.signal.aborted) return
   publisher.publish([...picture.services.keys()])
+  closers.push(picture.onChange(({ services }) => void publisher.publish(services)))
+  closers.push(hub.membership.onChange(noteRouters))
   hub.lead({ epoch: term.lease.epoch, snapshot: () => publisher.snapshot() })
-  closers.push(() => hub.stopLeading())
   await writeLeaderAddress(db, term.lease, {
     hubSocket: options.hubSocket,
     controlSocket: options.controlSocket,
   })
-  closers.push(hub.membership.onChange(noteRouters))
-  closers.push(picture.onChange(({ services }) => void publisher.publish(services)))
 
   /** The service's condition follows with the next pass. */
   function noteFailure({ uid, serviceUid, failure: known }: RevisionView, failure: Failure | null): void {
@@ -264,22 +279,14 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     )
   }
 
-  /** What runs by its rows is routed unless its engine says otherwise: nothing goes that was not seen to be gone. */
-  async function adoptRunning(): Promise<void> {
-    const listed = new Set<NodeUid>()
-    await Promise.all(
-      readyNodes().map(async (node) => {
-        try {
-          await engines.prepare(node, term.fence)
-          if (await watch.look(node.uid)) listed.add(node.uid)
-        } catch (error) {
-          log.warn({ err: error, node: node.name }, 'node could not be looked at')
-        }
-      }),
-    )
-    for (const { id, state, rung, nodeUid, serving } of picture.replicas.values())
-      if (state === 'ready' && rung === 'running' && !serving && !listed.has(nodeUid))
-        if (picture.nodes.get(nodeUid)?.reachability === 'ready') picture.updateReplica(id, { serving: true })
+  async function lookAt(node: NodeView): Promise<boolean> {
+    try {
+      await engines.prepare(node, term.fence)
+      return await watch.look(node.uid)
+    } catch (error) {
+      log.warn({ err: error, node: node.name }, 'node could not be looked at')
+      return false
+    }
   }
 
   const followers = createEventFollowers(watch, engines, term.signal)

@@ -148,6 +148,7 @@ export async function openRouterHub(options: RouterHubOptions) {
 
   const audience: RouterAudience = {
     broadcast(frame) {
+      if (!leading) return
       for (const [socket, peer] of sockets) if (peer.router !== undefined) send(socket, frame)
       options.relay.publish(frame)
     },
