@@ -11,7 +11,12 @@ import {
   type TestDatabase,
 } from '@berth/db/testing'
 import { berthLabels, localImageName } from '@berth/engine'
-import { startFakeEngine, type FakeContainer, type FakeEngine } from '@berth/engine/testing'
+import {
+  startFakeEngine,
+  type FakeAppBehaviour,
+  type FakeContainer,
+  type FakeEngine,
+} from '@berth/engine/testing'
 import { pino } from 'pino'
 import { standInRouter, type StandInRouter } from '../leader/testing/stand-in-router.ts'
 import { startWorker, type Worker } from '../worker.ts'
@@ -34,9 +39,9 @@ export type WorkerBench = {
   folder: string
   installation: string
   router: StandInRouter
-  /** Starts an engine that has the image of the services. */
-  startEngine(): Promise<FakeEngine>
-  startWorker(databaseUrl?: string): Promise<Worker>
+  /** Starts an engine that has the image of the services, whose apps behave as `app` says. */
+  startEngine(app?: () => FakeAppBehaviour): Promise<FakeEngine>
+  startWorker(databaseUrl?: string, redisUrl?: string): Promise<Worker>
   /** Stops the workers that were started so far. */
   stopWorkers(): Promise<void>
   /** A service whose only revision has all the traffic and no replica; without nodes. */
@@ -72,17 +77,18 @@ export async function startWorkerBench(stores: {
     folder,
     installation,
     router,
-    async startEngine() {
-      const engine = await startFakeEngine({ name: `engine-${engines.length + 1}` })
+    async startEngine(app) {
+      const name = `engine-${engines.length + 1}`
+      const engine = await startFakeEngine({ name, ...(app ? { app } : {}) })
       engine.addImage(localImageName('app', digest))
       engines.push(engine)
       return engine
     },
-    async startWorker(databaseUrl = database.url) {
+    async startWorker(databaseUrl = database.url, redisUrl = stores.redisUrl) {
       const worker = await startWorker(
         {
           databaseUrl,
-          redisUrl: stores.redisUrl,
+          redisUrl,
           installation,
           masterKeyFile: join(folder, 'key'),
           adminPort: 0,
