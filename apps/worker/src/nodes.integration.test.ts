@@ -144,4 +144,42 @@ describe('a node', () => {
     engine.hang('GET /_ping')
     await vi.waitFor(() => expect(bench.served(revision)).toMatchObject([{ node: 'n2' }]), patient)
   })
+
+  test('that is lost together with most others says that nothing is rescheduled, and so does the service', async () => {
+    const others = [await bench.startEngine(), await bench.startEngine()]
+    await nodeOf('n1', engine)
+    await nodeOf('n2', others[0] ?? engine, 'down', '127.0.0.2')
+    await nodeOf('n3', others[1] ?? engine, 'down', '127.0.0.3')
+    await bench.startWorker()
+    await waitForNodes('n1', 'n2', 'n3')
+    for (const lost of [engine, ...others]) lost.fail('GET /_ping', { status: 500, message: 'on fire' })
+    const { revision } = await bench.coldService({ minScale: 1 })
+    const held = '3 of 3 nodes were lost within 30 s'
+    await vi.waitFor(async () => {
+      const { rows } = await bench.database.db.execute('select message from node_status')
+      expect(new Set(rows.map((row) => String(row['message']).replace(/.*; /, '')))).toEqual(
+        new Set([`rescheduling is on hold: ${held}`]),
+      )
+    }, patient)
+    // What was placed before is gone with its node, and nothing takes its place.
+    await bench.database.db.execute(`delete from replicas where revision_uid = '${revision}'`)
+    await vi.waitFor(async () => {
+      const { rows } = await bench.database.db.execute('select conditions from service_status')
+      expect(rows).toMatchObject([
+        {
+          conditions: [{ status: 'False', reason: 'NodeLost', message: `rescheduling is on hold: ${held}` }],
+        },
+      ])
+    }, patient)
+    for (const back of [engine, ...others]) back.release()
+    await waitForNodes('n1', 'n2', 'n3')
+    await vi.waitFor(async () => {
+      const { rows } = await bench.database.db.execute(
+        'select conditions, message from service_status, node_status',
+      )
+      expect(rows).toMatchObject(
+        Array(3).fill({ conditions: [{ status: 'True', reason: 'Serving' }], message: null }),
+      )
+    }, patient)
+  })
 })

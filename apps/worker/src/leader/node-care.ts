@@ -38,6 +38,9 @@ export type NodeCare = {
 export function careForNodes(options: NodeCareOptions): NodeCare {
   const { db, term, picture, publisher, writer, engines, log } = options
 
+  const downBecause = new Map<NodeUid, string>()
+  let hold: string | null = null
+
   function runtimeOf({ uid }: NodeView): ContainerRuntime {
     const runtime = engines.runtime(uid)
     if (runtime === undefined) throw new EngineError('EngineUnreachable', 'the node has no usable endpoint')
@@ -73,11 +76,25 @@ export function careForNodes(options: NodeCareOptions): NodeCare {
     })
   }
 
+  /** With why what it held is not brought up elsewhere, if it is not. */
+  function writeDown(node: NodeUid): void {
+    const why = [downBecause.get(node), hold === null ? undefined : `rescheduling is on hold: ${hold}`]
+    const message = why.filter((part) => part !== undefined).join('; ')
+    write(node, 'down', message === '' ? null : message)
+  }
+
+  function write(node: NodeUid, reachability: NodeView['reachability'], message: string | null): void {
+    writer.write(`node:${node}`, 'reachability', (db, lease) =>
+      writeReachability(db, lease, node, reachability, message),
+    )
+  }
+
   function change(node: NodeView, reachability: NodeView['reachability'], message: string | null): void {
     picture.updateNode(node.uid, { reachability })
-    writer.write(`node:${node.uid}`, 'reachability', (db, lease) =>
-      writeReachability(db, lease, node.uid, reachability, message),
-    )
+    downBecause.delete(node.uid)
+    if (message !== null) downBecause.set(node.uid, message)
+    if (reachability === 'ready') write(node.uid, 'ready', message)
+    else writeDown(node.uid)
     const now = picture.nodes.get(node.uid) ?? node
     if (reachability === 'ready') return options.onReady(now)
     const there = [...picture.replicas.values()].filter(
@@ -96,7 +113,10 @@ export function careForNodes(options: NodeCareOptions): NodeCare {
     onSeen(node) {
       writer.write(`node:${node.uid}`, 'seen', (db, lease) => touchNode(db, lease, node.uid))
     },
-    onHold: () => undefined,
+    onHold(reason) {
+      hold = reason
+      for (const { uid, reachability } of picture.nodes.values()) if (reachability === 'down') writeDown(uid)
+    },
     log,
   })
 
