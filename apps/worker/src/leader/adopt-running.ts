@@ -13,7 +13,7 @@ const defaultLookMs = 2_000
 export async function adoptRunning(options: {
   picture: Pick<Picture, 'nodes' | 'replicas' | 'updateReplica'>
   /** Corrects the picture of a node; false when it did not answer. Never rejects. */
-  look(node: NodeView): Promise<boolean>
+  look: (node: NodeView) => Promise<boolean>
   lookMs?: number
 }): Promise<void> {
   const { picture, look, lookMs = defaultLookMs } = options

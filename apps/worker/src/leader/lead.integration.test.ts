@@ -1,7 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { WorkerId } from '@berth/contracts'
 import { acquireLease, Keyring, leaderLeaseName } from '@berth/db'
 import { createTestDatabase, type TestDatabase } from '@berth/db/testing'
 import { pino } from 'pino'
@@ -31,7 +30,7 @@ afterEach(async () => {
 
 /** Leads without nodes and services through `routers`, until the test ends the term. */
 async function leadThrough(routers: RouterHub) {
-  const lease = await acquireLease(database.db, leaderLeaseName, 'wrk-1' as WorkerId, 60_000)
+  const lease = await acquireLease(database.db, leaderLeaseName, 'wrk-1', 60_000)
   if (!lease) throw new Error('somebody leads')
   const over = new AbortController()
   const fence = { check: () => undefined }

@@ -6,9 +6,9 @@ const recentFailureMs = 10 * 60_000
 
 export type PlacementFacts = {
   /** Which nodes hold the revision's image. */
-  hasImage(node: string): boolean
+  hasImage: (node: string) => boolean
   /** Whether a replica holds memory and cores on its node. */
-  reserves(replica: ReplicaView): boolean
+  reserves: (replica: ReplicaView) => boolean
   now?: number
 }
 

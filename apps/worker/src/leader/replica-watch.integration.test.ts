@@ -42,7 +42,7 @@ beforeEach(async () => {
   const node = aNode({ uid: bench.host.uid })
   const services = [{ ...aService(), deploying: false }]
   const replicas = [{ ...replica, failedAt: null }]
-  picture.merge({ services, revisions: [aRevision()], replicas, nodes: [node] }, 0)
+  picture.merge({ services, revisions: [aRevision()], replicas, nodes: [node] }, { number: 1, moment: 0 })
   picture.updateReplica(started.id, { serving: true })
   watch = aWatch()
 })
@@ -66,6 +66,7 @@ function aWatch(): ReplicaWatch {
       close: () => undefined,
     },
     engines: { host: () => bench.host },
+    environmentOf: () => Promise.resolve(null),
     onListed: () => undefined,
     isFresh: () => true,
     log: pino({ level: 'silent' }),

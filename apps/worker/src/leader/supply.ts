@@ -24,7 +24,7 @@ export type Supply = {
   /** Whether requests may reach the revision by the service's traffic or by a tag. */
   isRouted(service: ServiceView, revision: RevisionUid): boolean
   /** Whether the replica holds memory and cores on its node; a parked one does from the moment it is woken. */
-  reserves(replica: ReplicaView): boolean
+  reserves: (replica: ReplicaView) => boolean
   isDrained(replica: ReplicaView): boolean
 }
 

@@ -34,7 +34,7 @@ export type ExecutionContext = {
   snapshot: ReconcileSnapshot
   memory: ServiceMemory
   /** What a pass did not wait for has come to an end: another one is due. */
-  onLate(): void
+  onLate: () => void
   log: Logger
 }
 

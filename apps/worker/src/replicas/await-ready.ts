@@ -15,7 +15,7 @@ export type StartingApp = {
   appId: string
   template: RevisionTemplate
   /** Asked for when something is to be told, to keep its values out of that; null when it cannot be known. */
-  environment(): Promise<Environment | null>
+  environment: () => Promise<Environment | null>
 }
 
 export type ReadyOutcome = { kind: 'ready' } | ({ kind: 'failed' } & Failure) | { kind: 'aborted' }

@@ -31,7 +31,7 @@ export async function inspectReplica(
   installation: string,
   host: ReplicaHost,
   replica: Pick<PlacedReplica, 'id' | 'containers' | 'template'>,
-  about: { wasParked: boolean; environment(): Promise<Environment | null> },
+  about: { wasParked: boolean; environment: () => Promise<Environment | null> },
 ): Promise<ReplicaSight> {
   const { sandbox, app } = replica.containers
   const [sandboxState, appState] = await Promise.all([

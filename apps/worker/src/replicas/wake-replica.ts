@@ -17,7 +17,7 @@ export type WakeOutcome =
 
 export type WakeOptions = {
   /** Asked for when the app fails, never before: a wake waits for no database. */
-  environment(): Promise<Environment | null>
+  environment: () => Promise<Environment | null>
   deadlineMs?: number
   signal?: AbortSignal
 }
