@@ -1,5 +1,6 @@
 import { Failure } from './failure.ts'
-import { isPortFree, portHolder } from './machine/port-holder.ts'
+import { accountName } from './machine/accounts.ts'
+import { portHolder, portState } from './machine/port-holder.ts'
 import { type PortName, portVariables, type Settings } from './settings.ts'
 
 const purposes: Record<PortName, string> = {
@@ -10,18 +11,27 @@ const purposes: Record<PortName, string> = {
   registry: 'the registry',
 }
 
-/** Throws one Failure that names every port that is taken, by whom, and the variable that moves it. */
+/** Throws one Failure that names every port that cannot be had, why, and the variable that moves it. */
 export async function checkPorts({ ports }: Settings): Promise<void> {
-  const taken: string[] = []
+  const problems: string[] = []
   for (const name of Object.keys(portVariables) as PortName[]) {
-    if (await isPortFree(ports[name])) continue
-    taken.push(portProblem(name, ports[name], portHolder(ports[name])))
+    const port = ports[name]
+    const states = [await portState(port, '127.0.0.1')]
+    // The edge alone listens on both; a machine without IPv6 has no ::1 and needs none.
+    if (name === 'edge') states.push(await portState(port, '::1'))
+    if (states.includes('taken')) problems.push(takenPort(name, port, portHolder(port)))
+    else if (states.includes('forbidden')) problems.push(forbiddenPort(name, port))
   }
-  if (taken.length > 0) throw new Failure(taken.join('\n'))
+  if (problems.length > 0) throw new Failure(problems.join('\n'))
 }
 
 /** "Port 8080 for the services is taken by nginx (pid 812); stop it, or set BERTH_EDGE_PORT ..." */
-export function portProblem(name: PortName, port: number, holder: string | undefined): string {
+export function takenPort(name: PortName, port: number, holder: string | undefined): string {
   const who = holder === undefined ? 'another program' : holder
   return `Port ${port} for ${purposes[name]} is taken by ${who}; stop it, or set ${portVariables[name].variable} to another port.`
+}
+
+function forbiddenPort(name: PortName, port: number): string {
+  const user = accountName(process.getuid?.() ?? 0)
+  return `${user} may not listen on port ${port} for ${purposes[name]}; set ${portVariables[name].variable} to 1024 or higher, or start Berth as root.`
 }

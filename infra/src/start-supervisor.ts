@@ -50,11 +50,14 @@ export async function waitUntilReady(
   }
 }
 
+/** One sentence, and the end of the log of whoever is to blame; what failed before any process needs no log. */
 async function explain(status: SupervisorStatus | undefined, logs: string): Promise<string> {
   const stuck = status?.processes.find(({ state }) => state !== 'ready')
   const name = status?.blamed ?? stuck?.name ?? 'supervisor'
   const problem = status?.problem ?? stuck?.lastProblem ?? `the ${name} did not start`
+  const sentence = `Berth could not start: ${problem.replace(/\.$/, '')}.`
+  if (status?.phase === 'failed' && status.blamed === null) return sentence
   const log = join(logs, `${name}.log`)
   const lines = (await lastLogLines(log, 8)).map((line) => `  ${line.slice(0, 300)}`)
-  return `Berth could not start: ${problem}. The end of ${log}:\n${lines.join('\n')}`
+  return `${sentence} The end of ${log}:\n${lines.join('\n')}`
 }

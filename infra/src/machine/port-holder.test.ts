@@ -1,6 +1,6 @@
 import { createServer } from 'node:net'
 import { expect, test } from 'vitest'
-import { isPortFree, listeningInodes, portHolder } from './port-holder.ts'
+import { portState, listeningInodes, portHolder } from './port-holder.ts'
 
 test('finds the sockets that listen on a port and leaves out connections to it', () => {
   const table = [
@@ -18,7 +18,8 @@ test('names the process that holds a port', async () => {
   const address = server.address()
   const port = typeof address === 'object' && address !== null ? address.port : 0
   try {
-    expect(await isPortFree(port)).toBe(false)
+    expect(await portState(port, '127.0.0.1')).toBe('taken')
+    expect(await portState(port, '::1')).toBe('free')
     expect(portHolder(port)).toContain(`(pid ${process.pid})`)
   } finally {
     await new Promise((resolve) => server.close(resolve))

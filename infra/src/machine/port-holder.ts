@@ -2,15 +2,26 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { codeOf } from '../failure.ts'
 
-/** Whether `port` of `host` can be listened on now; anything but "in use" is thrown. */
-export function isPortFree(port: number, host = '127.0.0.1'): Promise<boolean> {
+/** What happened when `port` of `host` was listened on for a moment; `absent` when the machine has no such address. */
+export type PortState = 'free' | 'taken' | 'forbidden' | 'absent'
+
+const stateOfCode: Record<string, PortState> = {
+  EADDRINUSE: 'taken',
+  EACCES: 'forbidden',
+  EADDRNOTAVAIL: 'absent',
+  EAFNOSUPPORT: 'absent',
+}
+
+/** Rejects with a system error of any other kind. */
+export function portState(port: number, host: '127.0.0.1' | '::1'): Promise<PortState> {
   return new Promise((resolve, reject) => {
     const server = createServer()
     server.once('error', (error) => {
-      if (codeOf(error) === 'EADDRINUSE') resolve(false)
-      else reject(error)
+      const state = stateOfCode[codeOf(error) ?? '']
+      if (state === undefined) reject(error)
+      else resolve(state)
     })
-    server.listen({ port, host }, () => server.close(() => resolve(true)))
+    server.listen({ port, host }, () => server.close(() => resolve('free')))
   })
 }
 

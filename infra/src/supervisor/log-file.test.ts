@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -32,6 +32,17 @@ test('the oldest of the kept logs goes', () => {
   expect(readFileSync(`${path}.1`, 'utf8')).toBe('fourth')
   expect(readFileSync(`${path}.2`, 'utf8')).toBe('third')
   expect(() => readFileSync(`${path}.3`)).toThrow('ENOENT')
+})
+
+test('where a copy cannot be made, the log and the older ones stay as they are', () => {
+  const path = join(folder, 'api.log')
+  writeFileSync(path, 'new')
+  writeFileSync(`${path}.1`, 'old')
+  symlinkSync('/dev/full', `${path}.new`)
+  expect(() => rotateLog(path, 1)).toThrow('copyfile')
+  expect(readFileSync(path, 'utf8')).toBe('new')
+  expect(readFileSync(`${path}.1`, 'utf8')).toBe('old')
+  expect(existsSync(`${path}.new`)).toBe(false)
 })
 
 test('a short log stays, and one that is missing is no error', async () => {

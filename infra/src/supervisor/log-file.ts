@@ -1,4 +1,13 @@
-import { closeSync, copyFileSync, existsSync, openSync, renameSync, statSync, truncateSync } from 'node:fs'
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+} from 'node:fs'
 import { readFile } from 'node:fs/promises'
 
 const maxLogBytes = 10 * 1024 * 1024
@@ -19,14 +28,22 @@ export function withLogDescriptor<Value>(path: string, use: (descriptor: number)
 
 /**
  * Keeps a log at most `maxBytes` long: its content moves to `path.1`, that to `path.2`, and so on. The file is
- * copied and emptied, because its writers keep it open (in append mode, so they go on at the start).
+ * copied and emptied, because its writers keep it open (in append mode, so they go on at the start). The copy is
+ * made first: where there is no room for it nothing has changed when this throws.
  */
 export function rotateLog(path: string, maxBytes = maxLogBytes, kept = keptLogs): boolean {
   if (!existsSync(path) || statSync(path).size <= maxBytes) return false
+  const copy = `${path}.new`
+  try {
+    copyFileSync(path, copy)
+  } catch (error) {
+    rmSync(copy, { force: true })
+    throw error
+  }
   for (let age = kept - 1; age >= 1; age -= 1) {
     if (existsSync(`${path}.${age}`)) renameSync(`${path}.${age}`, `${path}.${age + 1}`)
   }
-  copyFileSync(path, `${path}.1`)
+  renameSync(copy, `${path}.1`)
   truncateSync(path, 0)
   return true
 }

@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { openDataFolder } from '../data-folder.ts'
 import { messageOf } from '../failure.ts'
@@ -14,8 +15,13 @@ import { Supervisor } from './supervisor.ts'
  * output, which `up` has pointed at logs/supervisor.log.
  */
 
+/** Straight to the descriptor: a stream would be closed for good by its first failure, such as a full disk. */
 const say = (message: string, keys: Record<string, unknown>) => {
-  process.stdout.write(`${JSON.stringify({ at: new Date().toISOString(), message, ...keys })}\n`)
+  try {
+    writeSync(1, `${JSON.stringify({ at: new Date().toISOString(), message, ...keys })}\n`)
+  } catch {
+    // A log that cannot be written is no reason to end what is supervised.
+  }
 }
 
 async function main(): Promise<void> {
@@ -26,22 +32,35 @@ async function main(): Promise<void> {
   const left = await stopLeftovers(run.processFile)
   if (left.length > 0) say('ended what an earlier supervisor left', { processes: left })
 
-  const record = new ProcessRecord(run.processFile)
+  const record = new ProcessRecord(run.processFile, (problem) =>
+    say('the record of processes cannot be written', { problem }),
+  )
   const self = identify(process.pid)
   if (self !== undefined) record.add({ ...self, name: 'supervisor', stopSignal: 'SIGTERM' })
 
-  const supervisor = new Supervisor(await startPlan(settings, data, run), record, say)
+  const supervisor = new Supervisor(
+    {
+      installation: data.installation,
+      ports: settings.ports,
+      logs: data.logs,
+      prepare: () => startPlan(settings, data, run),
+    },
+    record,
+    say,
+  )
   let stopping = false
   const stop = () => {
     if (stopping) return
     stopping = true
     void supervisor.stop().then(() => {
+      // An empty record and a silent socket together mean an orderly end, so the record goes first.
+      record.clear()
       control.close()
       control.closeAllConnections()
-      record.clear()
       process.exit(0)
     })
   }
+  // Before anything is prepared, so that whoever waits hears why the preparation failed.
   const control = await serveControl(run.supervisorSocket, {
     status: () => supervisor.status(),
     restart: (name) => supervisor.restart(name),

@@ -1,4 +1,5 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { messageOf } from '../failure.ts'
 import { stopProcess } from '../machine/stop-process.ts'
 import { isAlive, type ProcessIdentity } from '../machine/process-identity.ts'
 
@@ -6,14 +7,18 @@ export type RecordedProcess = ProcessIdentity & { name: string; stopSignal: Node
 
 /**
  * The file in which a supervisor writes down every process that it starts, before it relies on it, so that
- * the next supervisor can end what a killed one left behind.
+ * the next supervisor can end what a killed one left behind. Where the file cannot be written (a full disk) the
+ * processes go on, `onProblem` is told once, and the next change tries again with all of them.
  */
 export class ProcessRecord {
   readonly #file: string
+  readonly #onProblem: (problem: string) => void
   readonly #processes = new Map<number, RecordedProcess>()
+  #told = false
 
-  constructor(file: string) {
+  constructor(file: string, onProblem: (problem: string) => void = () => undefined) {
     this.#file = file
+    this.#onProblem = onProblem
   }
 
   add(entry: RecordedProcess): void {
@@ -31,8 +36,14 @@ export class ProcessRecord {
   }
 
   #write(): void {
-    writeFileSync(`${this.#file}.new`, JSON.stringify([...this.#processes.values()]), { mode: 0o600 })
-    renameSync(`${this.#file}.new`, this.#file)
+    try {
+      writeFileSync(`${this.#file}.new`, JSON.stringify([...this.#processes.values()]), { mode: 0o600 })
+      renameSync(`${this.#file}.new`, this.#file)
+      this.#told = false
+    } catch (error) {
+      if (!this.#told) this.#onProblem(messageOf(error))
+      this.#told = true
+    }
   }
 }
 

@@ -36,9 +36,6 @@ export async function startPlan(settings: Settings, data: DataFolder, run: RunFo
   const context = { settings, data, run, shelter, sockets: { edge, admin: admin.descriptor } }
   const apps = appProcesses(context)
   return {
-    installation: data.installation,
-    ports,
-    logs: data.logs,
     stores,
     migrate: migration(context),
     apps: [apps.api, apps.worker, apps.router],

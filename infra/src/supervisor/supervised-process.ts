@@ -37,7 +37,7 @@ const hopelessDeaths = 5
 /** Keeps one process alive: starts it, tells when it is ready, starts it again when it ends, stops it. */
 export class SupervisedProcess {
   readonly spec: ProcessSpec
-  readonly logFile: string
+  readonly #logFile: string
   readonly #record: ProcessRecord
   readonly #say: (message: string, keys: Record<string, unknown>) => void
   #state: ProcessState = 'stopped'
@@ -56,7 +56,7 @@ export class SupervisedProcess {
     say: (message: string, keys: Record<string, unknown>) => void,
   ) {
     this.spec = spec
-    this.logFile = logFile
+    this.#logFile = logFile
     this.#record = record
     this.#say = say
   }
@@ -80,10 +80,14 @@ export class SupervisedProcess {
     this.#launch()
   }
 
-  /** Resolves when it is ready; rejects with its last problem after `timeoutMs`, or when it keeps on ending. */
+  /**
+   * Resolves when it is ready; rejects with its last problem after `timeoutMs`, when it keeps on ending, and when it
+   * is stopped meanwhile.
+   */
   async whenReady(timeoutMs: number): Promise<void> {
     const deadline = performance.now() + timeoutMs
     while (this.#state !== 'ready') {
+      if (!this.#wanted) throw new Error(`${this.spec.name} was stopped`)
       if (this.#deaths > hopelessDeaths)
         throw new Error(
           `${this.spec.name} ended ${this.#deaths} times: ${this.#lastProblem ?? 'no reason known'}`,
@@ -154,7 +158,7 @@ export class SupervisedProcess {
     this.#starts += 1
     const before = umask === undefined ? undefined : process.umask(umask)
     try {
-      const child = withLogDescriptor(this.logFile, (log) => {
+      const child = withLogDescriptor(this.#logFile, (log) => {
         const stdio: StdioOptions = ['ignore', log, log, ...descriptors]
         return spawn(file ?? '', args, { cwd: this.spec.cwd, env: this.spec.env, stdio, ...account })
       })

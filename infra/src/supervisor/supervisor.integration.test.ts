@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -47,17 +47,15 @@ async function standIn(name: string, body = '', extra: Partial<ProcessSpec> = {}
   }
 }
 
-function supervise(plan: Partial<StartPlan>): Supervisor {
-  const whole = {
-    installation: 'test',
-    ports: {},
-    logs: folder,
-    stores: [],
-    migrate: undefined,
-    apps: [],
-    ...plan,
-  }
-  const supervisor = new Supervisor(whole, new ProcessRecord(recordFile), () => undefined)
+function supervise(plan: Partial<StartPlan>, said: string[] = []): Supervisor {
+  const prepare = () => Promise.resolve({ stores: [], migrate: undefined, apps: [], ...plan })
+  return prepared(prepare, said)
+}
+
+function prepared(prepare: () => Promise<StartPlan>, said: string[] = []): Supervisor {
+  const record = new ProcessRecord(recordFile, (problem) => said.push(problem))
+  const options = { installation: 'test', ports: {}, logs: folder, prepare }
+  const supervisor = new Supervisor(options, record, (message) => said.push(message))
   supervisors.push(supervisor)
   return supervisor
 }
@@ -94,6 +92,55 @@ test('a migration that fails ends the start and blames its log', async () => {
     problem: 'the database could not be migrated (exit code 3)',
   })
   expect(await readFile(join(folder, 'migrate.log'), 'utf8')).toContain('no such table')
+})
+
+test('a preparation that fails is the problem of the start, and nobody is blamed for it', async () => {
+  const supervisor = prepared(() => Promise.reject(new Error('Port 8080 of ::1 is taken.')))
+  await supervisor.start()
+  expect(supervisor.status()).toMatchObject({
+    phase: 'failed',
+    problem: 'Port 8080 of ::1 is taken.',
+    blamed: null,
+    processes: [],
+  })
+})
+
+test('a start that is stopped halfway starts nothing more', async () => {
+  const migrate = join(folder, 'migrate.js')
+  await writeFile(
+    migrate,
+    `require('node:fs').writeFileSync('${folder}/migrating', ''); setTimeout(() => {}, 60_000)`,
+  )
+  const api = await standIn('api')
+  const supervisor = supervise({
+    stores: [await standIn('postgres')],
+    migrate: { command: [process.execPath, migrate], env: {} },
+    apps: [api],
+  })
+  const start = supervisor.start()
+  await until(() => readFile(join(folder, 'migrating')))
+  await supervisor.stop()
+  await start
+  expect(supervisor.status().phase).toBe('stopping')
+  expect(supervisor.status().processes.map(({ state }) => state)).toEqual(['stopped', 'stopped'])
+  expect(readRecord(recordFile)).toEqual([])
+  await expect(readFile(join(folder, 'api.log'))).rejects.toThrow('ENOENT')
+})
+
+test('a full disk ends nothing: what dies is started again, and the problem is told once', async () => {
+  const said: string[] = []
+  const supervisor = supervise({ apps: [await standIn('worker')] }, said)
+  await supervisor.start()
+  await symlink('/dev/full', `${recordFile}.new`)
+  for (let death = 0; death < 2; death += 1) {
+    const before = stateOf(supervisor, 'worker').pid ?? 0
+    process.kill(before, 'SIGKILL')
+    await until(() => {
+      const { state, pid } = stateOf(supervisor, 'worker')
+      return state === 'ready' && pid !== before
+    })
+  }
+  expect(said.filter((line) => line.includes('ENOSPC'))).toHaveLength(1)
 })
 
 test('a process that dies is started again, and says why it had ended', async () => {

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { Failure, messageOf } from '../failure.ts'
 import { join } from 'node:path'
 import { rotateLog, withLogDescriptor } from './log-file.ts'
@@ -24,14 +24,20 @@ export type SupervisorStatus = {
   processes: ProcessStatus[]
 }
 
+/** What is to run, in the order in which it starts. */
 export type StartPlan = {
+  stores: readonly ProcessSpec[]
+  migrate: { command: readonly string[]; env: NodeJS.ProcessEnv } | undefined
+  /** Started together, when the stores are ready and migrated. */
+  apps: readonly ProcessSpec[]
+}
+
+export type SupervisorOptions = {
   installation: string
   ports: Readonly<Record<string, number>>
   logs: string
-  stores: readonly ProcessSpec[]
-  migrate: { command: readonly string[]; env: NodeJS.ProcessEnv } | undefined
-  /** Started one after the other, each when the one before is ready. */
-  apps: readonly ProcessSpec[]
+  /** Makes folders, configuration and sockets; what it throws is the problem of a start that has failed. */
+  prepare(): Promise<StartPlan>
 }
 
 type Say = (message: string, keys: Record<string, unknown>) => void
@@ -42,24 +48,24 @@ const rotateEveryMs = 10_000
 
 /** Brings the processes of a plan up in order, keeps them up, and takes them down in reverse. */
 export class Supervisor {
-  readonly #plan: StartPlan
-  readonly #processes: SupervisedProcess[]
+  readonly #options: SupervisorOptions
+  readonly #record: ProcessRecord
   readonly #say: Say
   readonly #rotation: NodeJS.Timeout
+  #rotates = true
   #phase: SupervisorPhase = 'starting'
   #problem: string | null = null
   #blamed: string | null = null
+  #stores: readonly SupervisedProcess[] = []
+  #apps: readonly SupervisedProcess[] = []
+  #migration: ChildProcess | undefined
+  #start: Promise<void> | undefined
 
-  constructor(plan: StartPlan, record: ProcessRecord, say: Say) {
-    this.#plan = plan
+  constructor(options: SupervisorOptions, record: ProcessRecord, say: Say) {
+    this.#options = options
+    this.#record = record
     this.#say = say
-    this.#processes = [...plan.stores, ...plan.apps].map(
-      (spec) => new SupervisedProcess(spec, join(plan.logs, `${spec.name}.log`), record, say),
-    )
-    this.#rotation = setInterval(() => {
-      const files = this.#processes.map(({ logFile }) => logFile)
-      for (const file of [...files, join(plan.logs, 'supervisor.log')]) rotateLog(file)
-    }, rotateEveryMs)
+    this.#rotation = setInterval(() => this.#rotateLogs(), rotateEveryMs)
     this.#rotation.unref()
   }
 
@@ -68,32 +74,57 @@ export class Supervisor {
       phase: this.#phase,
       problem: this.#problem,
       blamed: this.#blamed,
-      installation: this.#plan.installation,
-      ports: this.#plan.ports,
-      processes: this.#processes.map((each) => each.status()),
+      installation: this.#options.installation,
+      ports: this.#options.ports,
+      processes: this.#processes().map((each) => each.status()),
     }
   }
 
   /** Resolves when everything is ready or the start has failed (see `status`). */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#start ??= this.#bringUp()
+    return this.#start
+  }
+
+  async #bringUp(): Promise<void> {
     try {
-      const stores = this.#processes.slice(0, this.#plan.stores.length)
-      for (const store of stores) store.start()
-      await Promise.all(stores.map((store) => store.whenReady(readyTimeoutMs)))
-      await this.#migrate()
-      const apps = this.#processes.slice(this.#plan.stores.length)
+      const plan = await this.#options.prepare()
+      this.#stores = plan.stores.map((spec) => this.#supervise(spec))
+      this.#apps = plan.apps.map((spec) => this.#supervise(spec))
+      await this.#startAll(this.#stores)
+      await this.#migrate(plan.migrate)
       // The API and the worker do not wait for each other; the router is told about the leader by both.
-      for (const app of apps) app.start()
-      await Promise.all(apps.map((app) => app.whenReady(readyTimeoutMs)))
-      if (this.#phase === 'starting') this.#phase = 'ready'
+      await this.#startAll(this.#apps)
+      this.#requireStarting()
+      this.#phase = 'ready'
       this.#say('everything is ready', {})
     } catch (error) {
       if (this.#phase === 'stopping') return
       this.#phase = 'failed'
       this.#problem = messageOf(error)
-      this.#blamed ??= this.#processes.find((each) => each.status().state !== 'ready')?.spec.name ?? null
+      this.#blamed ??= this.#processes().find((each) => each.status().state !== 'ready')?.spec.name ?? null
       this.#say('start failed', { problem: this.#problem })
     }
+  }
+
+  #supervise(spec: ProcessSpec): SupervisedProcess {
+    const log = join(this.#options.logs, `${spec.name}.log`)
+    return new SupervisedProcess(spec, log, this.#record, this.#say)
+  }
+
+  #processes(): SupervisedProcess[] {
+    return [...this.#stores, ...this.#apps]
+  }
+
+  async #startAll(processes: readonly SupervisedProcess[]): Promise<void> {
+    this.#requireStarting()
+    for (const each of processes) each.start()
+    await Promise.all(processes.map((each) => each.whenReady(readyTimeoutMs)))
+  }
+
+  /** Nothing more is started once everything is to stop. */
+  #requireStarting(): void {
+    if (this.#phase !== 'starting') throw new Error('the start was cut short')
   }
 
   /** Replaces one process, without losing a request where it can hand over. Failure for an unknown name. */
@@ -114,30 +145,33 @@ export class Supervisor {
   }
 
   #find(name: string): SupervisedProcess {
-    const found = this.#processes.find(({ spec }) => spec.name === name)
+    const found = this.#processes().find(({ spec }) => spec.name === name)
     if (found !== undefined) return found
-    const names = this.#processes.map(({ spec }) => spec.name).join(', ')
-    throw new Failure(`There is no process "${name}"; there are ${names}.`)
+    const names = this.#processes().map(({ spec }) => spec.name)
+    throw new Failure(`There is no process "${name}"; there are ${names.join(', ')}.`)
   }
 
   /** Stops everything, the last started first. Each has its own deadline, so this ends. */
   async stop(): Promise<void> {
     this.#phase = 'stopping'
     clearInterval(this.#rotation)
-    const stores = this.#plan.stores.length
-    for (const each of this.#processes.slice(stores).toReversed()) await each.stop()
-    await Promise.all(this.#processes.slice(0, stores).map((each) => each.stop()))
+    this.#migration?.kill('SIGTERM')
+    for (const each of this.#apps.toReversed()) await each.stop()
+    await Promise.all(this.#stores.map((each) => each.stop()))
+    await this.#start
     this.#say('everything has stopped', {})
   }
 
   /** One run to its end, with its output in migrate.log. */
-  async #migrate(): Promise<void> {
-    if (this.#plan.migrate === undefined) return
-    const { command, env } = this.#plan.migrate
+  async #migrate(migration: StartPlan['migrate']): Promise<void> {
+    if (migration === undefined) return
+    this.#requireStarting()
+    const { command, env } = migration
     const [file, ...args] = command
-    const child = withLogDescriptor(join(this.#plan.logs, 'migrate.log'), (log) =>
+    const child = withLogDescriptor(join(this.#options.logs, 'migrate.log'), (log) =>
       spawn(file ?? '', args, { env, stdio: ['ignore', log, log], timeout: migrateTimeoutMs, cwd: '/' }),
     )
+    this.#migration = child
     const code = await new Promise<number | null>((resolve, reject) => {
       child.once('error', reject)
       child.once('exit', resolve)
@@ -145,5 +179,17 @@ export class Supervisor {
     if (code === 0) return
     this.#blamed = 'migrate'
     throw new Error(`the database could not be migrated (exit code ${code})`)
+  }
+
+  /** A log that cannot be rotated (the disk is full) goes on as it is, and is told once. */
+  #rotateLogs(): void {
+    const names = [...this.#processes().map(({ spec }) => spec.name), 'migrate', 'dockerd', 'supervisor']
+    try {
+      for (const name of names) rotateLog(join(this.#options.logs, `${name}.log`))
+      this.#rotates = true
+    } catch (error) {
+      if (this.#rotates) this.#say('logs cannot be rotated', { problem: messageOf(error) })
+      this.#rotates = false
+    }
   }
 }
