@@ -1,11 +1,22 @@
 import { expect, test } from 'vitest'
 import { type GroupResult, joinSecondRun, readReport, summaryLine } from './results.ts'
 
+const named = (name: string) => ({ file: '/f', name })
 const failed = (name: string) => ({ file: '/f', name, messages: [] })
-const result = (passed: number, names: string[] = [], skipped: string[] = []): GroupResult => ({
-  passed,
-  failed: names.map(failed),
-  skipped,
+const result = (passed: string[], failures: string[] = [], skipped: string[] = []): GroupResult => ({
+  passed: passed.map(named),
+  failed: failures.map(failed),
+  skipped: skipped.map(named),
+})
+/** The group itself failed, as a run without a report does. */
+const broken = (why: string): GroupResult => ({
+  passed: [],
+  failed: [{ file: '', name: why, messages: [] }],
+  skipped: [],
+})
+const names = ({ passed, failed: failures }: GroupResult) => ({
+  passed: passed.map(({ name }) => name).sort(),
+  failed: failures.map(({ name }) => name).sort(),
 })
 
 test('counts passed, failed and skipped tests', () => {
@@ -23,9 +34,9 @@ test('counts passed, failed and skipped tests', () => {
     ],
   })
   expect(read).toEqual({
-    passed: 1,
+    passed: [{ file: '/a', name: 'one' }],
     failed: [{ file: '/a', name: 'two', messages: ['expected 1'] }],
-    skipped: ['three'],
+    skipped: [{ file: '/a', name: 'three' }],
   })
 })
 
@@ -37,31 +48,61 @@ test('a file that could not be loaded is a failure', () => {
 })
 
 test('what passes only the second time counts as passed and is named', () => {
-  const joined = joinSecondRun(result(5, ['shaky', 'broken']), result(1, ['broken']))
+  const joined = joinSecondRun(result(['fine'], ['shaky', 'broken']), result(['fine', 'shaky'], ['broken']))
   expect(joined.unstable).toEqual(['shaky'])
-  expect(joined.result).toEqual(result(6, ['broken']))
+  expect(names(joined.result)).toEqual({ passed: ['fine', 'shaky'], failed: ['broken'] })
 })
 
-test('a second run that reached no test excuses nothing', () => {
-  const joined = joinSecondRun(result(5, ['shaky']), result(0))
-  expect(joined).toEqual({ result: result(5, ['shaky']), unstable: [] })
+test('a second run that reached only other tests forgives nothing', () => {
+  const joined = joinSecondRun(result(['fine'], ['shaky']), result(['fine']))
+  expect(joined.unstable).toEqual([])
+  expect(names(joined.result)).toEqual({ passed: ['fine'], failed: ['shaky'] })
+})
+
+test('a second run that broke down forgives nothing, also what had passed in it', () => {
+  const joined = joinSecondRun(result(['fine'], ['shaky']), broken('e2e-again: ended without a report'))
+  expect(joined.unstable).toEqual([])
+  expect(names(joined.result)).toEqual({
+    passed: ['fine'],
+    failed: ['e2e-again: ended without a report', 'shaky'],
+  })
+  const late = { ...broken('e2e-again: exit code 1'), passed: [named('shaky')] }
+  expect(joinSecondRun(result(['fine'], ['shaky']), late).unstable).toEqual([])
+})
+
+test('a test of the same name in another file is another test', () => {
+  const elsewhere = { passed: [{ file: '/g', name: 'shaky' }], failed: [], skipped: [] }
+  expect(joinSecondRun(result([], ['shaky']), elsewhere).unstable).toEqual([])
 })
 
 test('a test that fails only the second time is a failure', () => {
-  expect(joinSecondRun(result(5, ['shaky']), result(1, ['other'])).result).toEqual(result(5, ['other']))
+  const joined = joinSecondRun(result(['fine', 'other'], ['shaky']), result(['fine', 'shaky'], ['other']))
+  expect(names(joined.result)).toEqual({ passed: ['fine', 'shaky'], failed: ['other'] })
 })
 
-test('skipped tests are failures in the last line', () => {
-  expect(summaryLine([result(3, ['x']), result(2, [], ['left out'])])).toBe('5 passed, 2 failed')
+test('a file that could not be loaded at first is made good by its tests', () => {
+  const notLoaded = { passed: [], failed: [{ file: '/f', name: '/f', messages: [] }], skipped: [] }
+  const joined = joinSecondRun(notLoaded, result(['one', 'two']))
+  expect(joined.unstable).toEqual(['/f'])
+  expect(names(joined.result)).toEqual({ passed: ['one', 'two'], failed: [] })
+  expect(joinSecondRun(notLoaded, result(['one'], ['two'])).unstable).toEqual([])
 })
 
-test('after a failure of the whole group only its second run counts', () => {
-  const noTest = { passed: 0, failed: [{ file: '', name: 'e2e: ran no test', messages: [] }], skipped: [] }
-  const again = { ...noTest, failed: [{ file: '', name: 'e2e-again: ran no test', messages: [] }] }
-  expect(joinSecondRun(noTest, again)).toEqual({ result: again, unstable: [] })
-  expect(joinSecondRun(noTest, result(9, ['broken']))).toEqual({
-    result: result(9, ['broken']),
-    unstable: [],
+test('skipped tests are failures in the last line, until they pass', () => {
+  expect(summaryLine([result(['a', 'b', 'c'], ['x']), result(['d', 'e'], [], ['left out'])])).toBe(
+    '5 passed, 2 failed',
+  )
+  const joined = joinSecondRun(result([], ['hook'], ['after it']), result(['hook', 'after it']))
+  expect(summaryLine([joined.result])).toBe('2 passed, 0 failed')
+})
+
+test('a failure of the whole group is made good by a second run of everything', () => {
+  const noTest = broken('e2e: ran no test')
+  expect(joinSecondRun(noTest, result(['one', 'two']))).toEqual({
+    result: result(['one', 'two']),
+    unstable: ['e2e: ran no test'],
   })
-  expect(joinSecondRun(noTest, result(9))).toEqual({ result: result(9), unstable: ['e2e: ran no test'] })
+  const half = joinSecondRun(noTest, result(['one'], ['two']))
+  expect(half.unstable).toEqual([])
+  expect(names(half.result).failed).toEqual(['e2e: ran no test', 'two'])
 })

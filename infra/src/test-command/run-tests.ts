@@ -3,25 +3,32 @@ import { Failure } from '../failure.ts'
 import { isRoot } from '../machine/accounts.ts'
 import { say } from '../say.ts'
 import { type FailedTest, type GroupResult, joinSecondRun, summaryLine } from './results.ts'
-import { runGroup, type TestGroup, testGroups } from './vitest-group.ts'
+import { runGroup, type TestGroup, type TestPlace, testGroups } from './vitest-group.ts'
 
 /** Removes what test runs that are gone have left on the machine; test/support knows how. */
 export type ClearLeftovers = () => Promise<number>
 
+export type TestRun = {
+  project: string
+  /** Leaves out the groups that start Docker Engines. */
+  fast: boolean
+  environment: NodeJS.ProcessEnv
+  clear: ClearLeftovers
+  /** Aborts when the run is to end early. */
+  asked: AbortSignal
+}
+
 /**
  * Runs all groups one after the other and returns the exit code: 0 only when every test of every group passed.
- * `fast` leaves out those that start Docker Engines. The last line is `N passed, N failed`.
+ * The last line is `N passed, N failed`.
  */
-export async function runTests(project: string, fast: boolean, clear: ClearLeftovers): Promise<number> {
+export async function runTests({ project, fast, environment, clear, asked }: TestRun): Promise<number> {
   if (!isRoot())
     throw new Failure(
       'The tests start Docker Engines, databases and network namespaces of their own; run them as root.',
     )
   const logs = join(project, 'node_modules', '.cache', 'berth', 'test')
-  const asked = new AbortController()
-  const stop = () => asked.abort()
-  process.once('SIGINT', stop)
-  process.once('SIGTERM', stop)
+  const place = { project, logs, environment, signal: asked }
   const results: GroupResult[] = []
   const unstable: string[] = []
   const groups = testGroups.filter(({ name }) => !fast || name === 'fast')
@@ -29,8 +36,8 @@ export async function runTests(project: string, fast: boolean, clear: ClearLefto
     const left = await clear()
     if (left > 0) say(`Removed what ${left} killed test runs had left.`)
     for (const group of groups) {
-      if (asked.signal.aborted) break
-      const { result, shaky } = await runWithSecondChance(project, logs, group, asked.signal)
+      if (asked.aborted) break
+      const { result, shaky } = await runWithSecondChance(place, group)
       results.push(result)
       unstable.push(...shaky)
     }
@@ -38,28 +45,27 @@ export async function runTests(project: string, fast: boolean, clear: ClearLefto
     await clear()
   }
   for (const name of unstable) say(`UNSTABLE: ${name} (passed only in its second run)`)
-  if (asked.signal.aborted) say('Stopped before the end.')
+  if (asked.aborted) say('Stopped before the end.')
   say(summaryLine(results))
   const allPassed = results.every(({ failed, skipped }) => failed.length + skipped.length === 0)
-  return allPassed && results.length === groups.length && !asked.signal.aborted ? 0 : 1
+  return allPassed && results.length === groups.length && !asked.aborted ? 0 : 1
 }
 
 /** Failed files run once more, with stores or a platform of their own; what passes only then is told as unstable. */
 async function runWithSecondChance(
-  project: string,
-  logs: string,
+  place: TestPlace,
   group: TestGroup,
-  signal: AbortSignal,
 ): Promise<{ result: GroupResult; shaky: string[] }> {
-  say(`== ${group.name}: ${group.projects.join(' and ')} tests (output in ${join(logs, group.name)}.log)`)
+  const log = `${join(place.logs, group.name)}.log`
+  say(`== ${group.name}: ${group.projects.join(' and ')} tests (output in ${log})`)
   const startedAt = performance.now()
-  const first = await runGroup(project, logs, group, { label: group.name, signal })
+  const first = await runGroup(place, group, { label: group.name })
   report(group.name, first, performance.now() - startedAt)
-  if (first.failed.length === 0 || signal.aborted) return { result: first, shaky: [] }
+  if (first.failed.length === 0 || place.signal.aborted) return { result: first, shaky: [] }
   const label = `${group.name}-again`
   const files = [...new Set(first.failed.map(({ file }) => file))].filter((file) => file !== '')
   say(`== ${label}: second run of ${files.length === 0 ? 'everything' : `${files.length} files`}`)
-  const again = await runGroup(project, logs, group, { label, files, signal })
+  const again = await runGroup(place, group, { label, files })
   report(label, again, performance.now() - startedAt)
   const joined = joinSecondRun(first, again)
   return { result: joined.result, shaky: joined.unstable }
@@ -67,7 +73,7 @@ async function runWithSecondChance(
 
 function report(label: string, result: GroupResult, ms: number): void {
   for (const failure of result.failed) printFailure(failure)
-  for (const name of result.skipped) say(`SKIPPED: ${name}`)
+  for (const { name } of result.skipped) say(`SKIPPED: ${name}`)
   say(`${label}: ${summaryLine([result])} in ${Math.round(ms / 1000)} s`)
 }
 

@@ -12,6 +12,14 @@ export type TestGroup = {
   timeoutMs: number
 }
 
+/** Where groups run: the folder of the project, and that of their output. `signal` ends them early. */
+export type TestPlace = {
+  project: string
+  logs: string
+  environment: NodeJS.ProcessEnv
+  signal: AbortSignal
+}
+
 /** The groups of `./berth test`, in the order in which they run. */
 export const testGroups: readonly TestGroup[] = [
   { name: 'fast', projects: ['unit', 'integration'], timeoutMs: 5 * 60_000 },
@@ -24,10 +32,9 @@ export const testGroups: readonly TestGroup[] = [
  * a report, or without any test, counts as one failure.
  */
 export async function runGroup(
-  project: string,
-  logs: string,
+  { project, logs, environment, signal }: TestPlace,
   group: TestGroup,
-  options: { label: string; files?: readonly string[]; signal: AbortSignal },
+  options: { label: string; files?: readonly string[] },
 ): Promise<GroupResult> {
   await mkdir(logs, { recursive: true })
   const report = join(logs, `${options.label}.json`)
@@ -48,7 +55,7 @@ export async function runGroup(
   const child = spawn(join(bin, 'node'), args, {
     cwd: project,
     stdio: ['ignore', output, output],
-    env: { ...cleanEnvironment(), PATH: `${bin}:${process.env['PATH'] ?? ''}`, NO_COLOR: '1' },
+    env: { ...withoutBerth(environment), PATH: `${bin}:${environment['PATH'] ?? ''}`, NO_COLOR: '1' },
   })
   closeSync(output)
   // SIGTERM lets vitest run its tear-down; it is killed only when that hangs.
@@ -57,19 +64,19 @@ export async function runGroup(
     setTimeout(() => child.kill('SIGKILL'), 60_000).unref()
   }
   const timer = setTimeout(stop, group.timeoutMs)
-  options.signal.addEventListener('abort', stop, { once: true })
+  signal.addEventListener('abort', stop, { once: true })
   const code = await new Promise<number | null>((resolve) => {
     child.once('error', () => resolve(null))
     child.once('exit', resolve)
   })
   clearTimeout(timer)
-  options.signal.removeEventListener('abort', stop)
+  signal.removeEventListener('abort', stop)
   return await judge(report, log, options.label, code)
 }
 
 async function judge(report: string, log: string, label: string, code: number | null): Promise<GroupResult> {
   const missing = async (why: string): Promise<GroupResult> => ({
-    passed: 0,
+    passed: [],
     failed: [{ file: '', name: `${label}: ${why}`, messages: await lastLogLines(log, 30) }],
     skipped: [],
   })
@@ -79,7 +86,7 @@ async function judge(report: string, log: string, label: string, code: number | 
   } catch {
     return await missing(`ended without a report (exit code ${code})`)
   }
-  if (result.passed + result.failed.length === 0) return await missing('ran no test')
+  if (result.passed.length + result.failed.length === 0) return await missing('ran no test')
   // Errors outside tests (an unhandled rejection, a tear-down) are in the exit code only.
   if (code !== 0 && result.failed.length === 0) {
     const errors = await missing(`all tests passed and vitest ended with exit code ${code}`)
@@ -89,9 +96,9 @@ async function judge(report: string, log: string, label: string, code: number | 
 }
 
 /** Settings of the person's own Berth must not reach the platforms of tests. */
-function cleanEnvironment(): NodeJS.ProcessEnv {
+function withoutBerth(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(
-    Object.entries(process.env).filter(
+    Object.entries(environment).filter(
       ([name]) => !name.startsWith('BERTH_') && !['DATABASE_URL', 'REDIS_URL', 'DOCKER_HOST'].includes(name),
     ),
   )
