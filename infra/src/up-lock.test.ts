@@ -1,36 +1,47 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { takeUpLock } from './up-lock.ts'
 
-let folder: string
-
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'berth-lock-'))
-})
-
-afterEach(async () => {
-  await rm(folder, { recursive: true, force: true })
-})
-
 test('one command at a time; the second is told who is at work', async () => {
-  const lock = join(folder, 'up.lock')
-  const release = await takeUpLock(lock)
-  await expect(takeUpLock(lock)).rejects.toThrow(`Another ./berth command (pid ${process.pid})`)
+  const release = await takeUpLock('/srv/one')
+  await expect(takeUpLock('/srv/one')).rejects.toThrow(`Another ./berth command (pid ${process.pid})`)
   await release()
   await (
-    await takeUpLock(lock)
+    await takeUpLock('/srv/one')
   )()
 })
 
-test.each(['{"pid":1,"startTime":"never"}', '', 'not json'])(
-  'a lock left behind (%j) is taken over',
-  async (left) => {
-    const lock = join(folder, 'up.lock')
-    await writeFile(lock, left)
-    await (
-      await takeUpLock(lock)
-    )()
-  },
-)
+test('another folder has a lock of its own', async () => {
+  const release = await takeUpLock('/srv/one')
+  await (
+    await takeUpLock('/srv/other')
+  )()
+  await release()
+})
+
+test('of many that come at once exactly one gets it', async () => {
+  const taken = await Promise.allSettled(Array.from({ length: 20 }, () => takeUpLock('/srv/one')))
+  const releases = taken.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+  expect(releases).toHaveLength(1)
+  for (const release of releases) await release()
+})
+
+test('a holder that is killed leaves nothing behind', async () => {
+  const source = `
+    const { takeUpLock } = await import('${join(import.meta.dirname, 'up-lock.ts')}')
+    await takeUpLock('/srv/killed')
+    setInterval(() => {}, 1000)
+    console.log('taken')`
+  const holder = spawn(process.execPath, ['--input-type=module', '-e', source], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  await once(holder.stdout, 'data')
+  await expect(takeUpLock('/srv/killed')).rejects.toThrow(`Another ./berth command (pid ${holder.pid})`)
+  holder.kill('SIGKILL')
+  await once(holder, 'exit')
+  await (
+    await takeUpLock('/srv/killed')
+  )()
+})

@@ -1,45 +1,50 @@
-import { readFileSync } from 'node:fs'
-import { link, rename, rm, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { createConnection, createServer, type Server } from 'node:net'
 import { codeOf, Failure } from './failure.ts'
-import { identify, isAlive, type ProcessIdentity } from './machine/process-identity.ts'
+
+const answerMs = 1000
 
 /**
- * Keeps two `up` or `down` of one data folder apart. A lock whose holder is gone (killed) is taken over.
- * Returns the function that lets go; throws a Failure that names the holder.
+ * Keeps two commands of one data folder apart. `name` is any text that is the folder's own. The lock is a unix
+ * socket of the abstract namespace: the kernel gives it to one process, and frees it when that ends in whatever
+ * way, so there is none to be found left behind. Returns the function that lets go; throws a Failure that names the
+ * holder.
  */
-export async function takeUpLock(file: string): Promise<() => Promise<void>> {
-  const self = identify(process.pid)
-  if (self === undefined) throw new Failure('/proc cannot be read; Berth needs Linux with /proc.')
-  const draft = `${file}.${self.pid}`
-  await writeFile(draft, JSON.stringify(self), { mode: 0o600 })
-  for (;;) {
-    try {
-      // Linked, not opened: whoever finds the lock finds it with its holder written in.
-      await link(draft, file)
-      await rm(draft)
-      return () => rm(file, { force: true })
-    } catch (error) {
-      if (codeOf(error) !== 'EEXIST') throw error
-    }
-    const holder = readHolder(file)
-    if (holder !== undefined && isAlive(holder)) {
-      await rm(draft, { force: true })
-      throw new Failure(`Another ./berth command (pid ${holder.pid}) is at work here; wait for it to end.`)
-    }
-    // Renaming first: of two that both saw a dead holder only one gets the file away.
-    const grave = `${file}.${self.pid}.dead`
-    await rename(file, grave).catch(() => undefined)
-    await rm(grave, { force: true })
+export async function takeUpLock(name: string): Promise<() => Promise<void>> {
+  const address = `\0berth-${createHash('sha256').update(name).digest('hex')}`
+  const lock = createServer((asker) => {
+    asker.on('error', () => undefined)
+    asker.end(String(process.pid), () => asker.destroy())
+  })
+  try {
+    lock.listen(address)
+    await once(lock, 'listening')
+  } catch (error) {
+    if (codeOf(error) !== 'EADDRINUSE') throw error
+    const holder = await askHolder(address)
+    throw new Failure(`Another ./berth command${holder} is at work here; wait for it to end.`, {
+      cause: error,
+    })
+  }
+  return () => close(lock)
+}
+
+/** " (pid 812)", or nothing when it does not say so in time. */
+async function askHolder(address: string): Promise<string> {
+  const asked = createConnection(address)
+  try {
+    const [pid] = (await once(asked, 'data', { signal: AbortSignal.timeout(answerMs) })) as [Buffer]
+    return ` (pid ${pid.toString()})`
+  } catch {
+    return ''
+  } finally {
+    asked.destroy()
   }
 }
 
-function readHolder(file: string): ProcessIdentity | undefined {
-  try {
-    const parsed: unknown = JSON.parse(readFileSync(file, 'utf8'))
-    if (typeof parsed !== 'object' || parsed === null) return undefined
-    const { pid, startTime } = parsed as Partial<ProcessIdentity>
-    return typeof pid === 'number' && typeof startTime === 'string' ? { pid, startTime } : undefined
-  } catch {
-    return undefined
-  }
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve())
+  })
 }
