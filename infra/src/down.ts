@@ -1,19 +1,25 @@
-import { setTimeout as delay } from 'node:timers/promises'
-import { openDataFolder } from './data-folder.ts'
-import { directTarget, removeContainers } from './engine/remove-containers.ts'
-import { apiClient } from './api-client.ts'
 import { existsSync } from 'node:fs'
-import { openRunFolder, type RunFolder } from './run-folder.ts'
+import { openDatabase, StoreError } from '@berth/db'
+import { LeaseLostError } from '@berth/engine'
+import { type DataFolder, openDataFolder } from './data-folder.ts'
+import { type Clearing, clearNodes } from './engine/clear-nodes.ts'
+import { leadWhile } from './engine/lead-while.ts'
+import { Failure } from './failure.ts'
+import { openRunFolder } from './run-folder.ts'
 import { say } from './say.ts'
 import type { Settings } from './settings.ts'
-import { askDown, readStatus } from './supervisor/control-client.ts'
-import { readRecord, stopLeftovers } from './supervisor/process-record.ts'
+import { stopBerth } from './stop-berth.ts'
+import { withDatabase } from './stores/with-database.ts'
+import { readRunningSettings } from './supervisor/running-settings.ts'
 import { takeUpLock } from './up-lock.ts'
 
-/** The longest way down: one deadline after the other, with something to spare. */
-const stopTimeoutMs = 60_000
+/** A table that is not there: an earlier start ended before its migration, so nothing was ever placed. */
+const noSuchTable = '42P01'
 
-/** Stops every process and every container of this Berth; data and the Docker Engine stay. */
+/**
+ * Stops every process and removes every container of this Berth, on all nodes; data and the Docker Engines stay.
+ * A Failure names each node on which containers are left.
+ */
 export async function down(settings: Settings): Promise<void> {
   if (!existsSync(settings.data)) {
     say('Berth is not running; there is nothing to stop.')
@@ -21,40 +27,42 @@ export async function down(settings: Settings): Promise<void> {
   }
   const data = await openDataFolder(settings.data)
   const run = await openRunFolder(data.path)
-  const release = await takeUpLock(run.upLock)
+  const release = await takeUpLock(data.path)
   try {
-    const local = `unix://${settings.dockerSocket}`
-    const endpoints = new Set([local, ...(await nodeEndpoints(settings, data.adminToken))])
+    // The database may be known to the processes that run and not to who stops them.
+    const databaseUrl = (await readRunningSettings(run))?.databaseUrl ?? settings.databaseUrl
     await stopBerth(run)
-    let removed = 0
-    for (const endpoint of endpoints) {
-      const target = directTarget(endpoint)
-      if (target !== undefined) removed += await removeContainers(target, data.installation)
-    }
+    const cleared = await withDatabase({ ...settings, databaseUrl }, data, run, (url) => clear(url, data))
+    const { removed, problems } = cleared ?? { removed: 0, problems: [] }
     say(`Berth is down (${removed} containers removed). Data stays in ${data.path}.`)
+    if (problems.length > 0) throw new Failure(problems.join('\n'))
   } finally {
     await release()
   }
 }
 
-/** Ends the supervisor, which takes the others with it, then whatever is left. Fine when nothing runs. */
-export async function stopBerth(run: RunFolder): Promise<void> {
-  const status = await readStatus(run.supervisorSocket).catch(() => undefined)
-  if (status !== undefined) {
-    await askDown(run.supervisorSocket).catch(() => undefined)
-    const deadline = performance.now() + stopTimeoutMs
-    while (readRecord(run.processFile).length > 0 && performance.now() < deadline) await delay(50)
-  }
-  await stopLeftovers(run.processFile)
-}
-
-/** Registered engines; asked while the API still answers. */
-async function nodeEndpoints(settings: Settings, token: string): Promise<string[]> {
+async function clear(databaseUrl: string, data: DataFolder): Promise<Clearing> {
+  const db = openDatabase(databaseUrl, { applicationName: 'berth-down', maxConnections: 2 })
   try {
-    const { body } = await apiClient(settings.ports.api, token).call('GET', '/nodes')
-    const { items = [] } = body as { items?: { endpoint?: string }[] }
-    return items.flatMap(({ endpoint }) => endpoint ?? [])
-  } catch {
-    return []
+    const cleared = await leadWhile(db, `down-${process.pid}`, (fence) => clearNodes(db, data, fence))
+    if (cleared !== null) return cleared
+    say('A worker on another machine leads this installation; containers stay in its care.')
+    return { removed: 0, problems: [] }
+  } catch (error) {
+    if (error instanceof LeaseLostError)
+      throw new Failure(
+        'The database stopped answering before all containers were gone; run ./berth down again.',
+        {
+          cause: error,
+        },
+      )
+    if (!(error instanceof StoreError)) throw error
+    if (error.code === noSuchTable) return { removed: 0, problems: [] }
+    throw new Failure(
+      `Berth's processes are stopped, but ${error.message}, so nobody knows which nodes hold containers; bring it back and run ./berth down again.`,
+      { cause: error },
+    )
+  } finally {
+    await db.close()
   }
 }

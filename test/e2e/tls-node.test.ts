@@ -1,12 +1,11 @@
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createServer, type Server } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { type Certificates, makeCertificates } from '../support/certificates.ts'
 import { connectPlatform, type DeploymentBody, type ServiceBody } from '../support/platform.ts'
 import { until } from '../support/poll.ts'
+import { startTlsFront, type TlsFront } from '../support/tls-front.ts'
 
 const platform = connectPlatform(inject('platform'))
 const { engines, testImage } = platform.connection
@@ -14,77 +13,19 @@ const project = 'tls-team'
 const service = `/projects/${project}/services/behind-tls`
 
 let folder: string
-let front: Server
-let port: number
+let certificates: Certificates
+let front: TlsFront
 
-const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' })
-const file = (name: string) => readFileSync(join(folder, name), 'utf8')
-
-/** A certificate of `ca` for 127.0.0.1: `<name>.pem` and `<name>.key`. */
-function certify(name: string, ca: string): void {
-  openssl(
-    'req',
-    '-newkey',
-    'rsa:2048',
-    '-nodes',
-    '-keyout',
-    `${name}.key`,
-    '-out',
-    `${name}.csr`,
-    '-subj',
-    `/CN=${name}`,
-  )
-  writeFileSync(join(folder, 'extensions'), 'subjectAltName=IP:127.0.0.1')
-  const signing = [
-    '-CA',
-    `${ca}.pem`,
-    '-CAkey',
-    `${ca}.key`,
-    '-CAcreateserial',
-    '-days',
-    '2',
-    '-extfile',
-    'extensions',
-  ]
-  openssl('x509', '-req', '-in', `${name}.csr`, '-out', `${name}.pem`, ...signing)
-}
-
-function certificateAuthority(name: string): void {
-  const subject = ['-subj', `/CN=${name}`, '-days', '2']
-  openssl(
-    'req',
-    '-x509',
-    '-newkey',
-    'rsa:2048',
-    '-nodes',
-    '-keyout',
-    `${name}.key`,
-    '-out',
-    `${name}.pem`,
-    ...subject,
-  )
-}
-
-/** An engine behind mutual TLS, as `dockerd --tlsverify` listens. */
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'berth-tls-'))
-  certificateAuthority('ca')
-  certificateAuthority('other')
-  certify('server', 'ca')
-  certify('client', 'ca')
-  certify('stranger', 'other')
-  const identity = { cert: file('server.pem'), key: file('server.key'), ca: file('ca.pem') }
-  front = createServer({ ...identity, requestCert: true, rejectUnauthorized: true }, (socket) => {
-    const engine = connect(engines[1]?.socketPath ?? '')
-    socket.on('error', () => engine.destroy())
-    engine.on('error', () => socket.destroy())
-    socket.pipe(engine).pipe(socket)
-  })
-  await new Promise<void>((resolve) => {
-    front.listen(0, '127.0.0.1', resolve)
-  })
-  const address = front.address()
-  port = typeof address === 'object' && address ? address.port : 0
+  certificates = makeCertificates(folder)
+  await certificates.authority('ca')
+  await certificates.authority('other')
+  await certificates.certificate('server', 'ca')
+  await certificates.certificate('client', 'ca')
+  await certificates.certificate('stranger', 'other')
+  const identity = { ...(await certificates.identity('server')), ca: await certificates.trust('ca') }
+  front = await startTlsFront(engines[1]?.socketPath ?? '', identity)
   await platform.expectApi([201, 202, 409], 'POST', '/projects', { name: project })
 })
 
@@ -95,18 +36,18 @@ afterAll(async () => {
   await until(async () => (await platform.api('GET', '/nodes/behind-tls')).status === 404, {
     timeoutMs: 60_000,
   })
-  await new Promise((resolve) => front.close(resolve))
+  await front.close()
   rmSync(folder, { recursive: true, force: true })
 })
 
-function register(name: string, client: string): Promise<unknown> {
-  return platform.expectApi([201, 202], 'POST', '/nodes', {
+async function register(name: string, client: string): Promise<unknown> {
+  return await platform.expectApi([201, 202], 'POST', '/nodes', {
     name,
-    endpoint: `tcp://127.0.0.1:${port}`,
+    endpoint: `tcp://127.0.0.1:${front.port}`,
     address: '127.0.0.1',
     labels: { tls: name },
     capacity: { cpu: 1, memory: '1Gi' },
-    tls: { ca: file('ca.pem'), cert: file(`${client}.pem`), key: file(`${client}.key`) },
+    tls: { ca: await certificates.trust('ca'), ...(await certificates.identity(client)) },
   })
 }
 

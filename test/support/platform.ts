@@ -3,9 +3,10 @@ import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { connectEngine, parseEndpoint } from '@berth/engine'
+import { heldFence } from '@berth/engine/testing'
 import { apiClient, type ApiAnswer } from '../../infra/src/api-client.ts'
 import { openDataFolder } from '../../infra/src/data-folder.ts'
-import { stopBerth } from '../../infra/src/down.ts'
 import { removeContainers } from '../../infra/src/engine/remove-containers.ts'
 import { buildNodeImage } from '../../infra/src/image/node-image.ts'
 import { pushImage } from '../../infra/src/image/push.ts'
@@ -14,6 +15,7 @@ import { openRunFolder } from '../../infra/src/run-folder.ts'
 import { imageCache } from '../../infra/src/sample.ts'
 import { parseSettings, portVariables, type PortName, type Ports } from '../../infra/src/settings.ts'
 import { startSupervisor, waitUntilReady } from '../../infra/src/start-supervisor.ts'
+import { stopBerth } from '../../infra/src/stop-berth.ts'
 import { privateDatabaseUrl } from '../../infra/src/stores/postgres.ts'
 import { privateRedisUrls } from '../../infra/src/stores/redis.ts'
 import { askProcess, askRestart, readStatus } from '../../infra/src/supervisor/control-client.ts'
@@ -75,13 +77,17 @@ export async function startPlatform(
   const folder = await openDataFolder(data)
   const run = await openRunFolder(data)
   note(slot, 'processFiles', run.processFile)
-  const supervisor = startSupervisor(settings, folder.logs, platformEnv)
+  const supervisor = startSupervisor(settings, folder.logs)
   const stop = async () => {
     await stopBerth(run)
-    for (const { socketPath } of engines) await removeContainers({ socketPath }, folder.installation)
+    for (const { endpoint } of engines) {
+      const runtime = connectEngine(parseEndpoint(endpoint))
+      await removeContainers(runtime, folder.installation, heldFence)
+      runtime.close()
+    }
   }
   try {
-    await waitUntilReady(run, folder.logs, supervisor)
+    await waitUntilReady(run, folder.logs, { supervisor })
     const connection: PlatformConnection = {
       installation: folder.installation,
       data,

@@ -1,39 +1,70 @@
-import { callHttp, type HttpCall } from '../http-call.ts'
+import {
+  type ContainerRuntime,
+  type ContainerSummary,
+  type Fence,
+  isEngineError,
+  LeaseLostError,
+} from '@berth/engine'
+import { messageOf } from '../failure.ts'
 
-type Listed = { Id: string; Labels?: Record<string, string> }
+/** What an app may take to end after its SIGTERM. */
+const graceSeconds = 10
+/** An engine works off its calls one after the other: more at once only run into their deadlines. */
+const atOnce = 8
 
-/**
- * Stops and removes every container of an installation on one engine, apps before the sandboxes whose network
- * they live in. Returns how many there were; 0 when the engine does not answer (its containers are not ours to
- * reach, and the next start compares anyway).
- */
-export async function removeContainers(target: HttpCall['target'], installation: string): Promise<number> {
-  const filters = encodeURIComponent(JSON.stringify({ label: [`berth.installation=${installation}`] }))
-  const listed = await callHttp({ target, path: `/v1.41/containers/json?all=1&filters=${filters}` }).catch(
-    () => undefined,
-  )
-  if (listed?.status !== 200) return 0
-  const containers = JSON.parse(listed.body) as Listed[]
-  const isSandbox = ({ Labels }: Listed) => Labels?.['berth.role'] === 'sandbox'
-  const rounds = [containers.filter((each) => !isSandbox(each)), containers.filter(isSandbox)]
-  for (const round of rounds) await Promise.all(round.map(({ Id }) => removeOne(target, Id)))
-  return containers.length
-}
-
-/** The app's grace of 10 s is kept; a paused one is continued first, because it could not end otherwise. */
-async function removeOne(target: HttpCall['target'], id: string): Promise<void> {
-  const post = (path: string) => callHttp({ target, method: 'POST', path, timeoutMs: 30_000 })
-  await post(`/v1.41/containers/${id}/unpause`)
-  await post(`/v1.41/containers/${id}/stop?t=10`)
-  await callHttp({ target, method: 'DELETE', path: `/v1.41/containers/${id}?force=1&v=1`, timeoutMs: 30_000 })
-}
+/** `problem` is why not all are gone, undefined when they are. */
+export type Removal = { removed: number; problem: string | undefined }
 
 /**
- * Where `down` can reach an engine by itself: unix sockets and plain TCP. With mutual TLS it cannot, because
- * the keys are in the database; such containers stay until the next start compares.
+ * Stops and removes every container of an installation on one engine, apps before the sandboxes whose network they
+ * live in. Never throws but for a lost lease.
  */
-export function directTarget(endpoint: string): HttpCall['target'] | undefined {
-  if (endpoint.startsWith('unix:///')) return { socketPath: endpoint.slice('unix://'.length) }
-  const [, host, port] = /^tcp:\/\/(127\.[0-9.]+):([0-9]+)$/.exec(endpoint) ?? []
-  return host === undefined ? undefined : { host, port: Number(port) }
+export async function removeContainers(
+  runtime: ContainerRuntime,
+  installation: string,
+  fence: Fence,
+): Promise<Removal> {
+  let containers: ContainerSummary[]
+  try {
+    containers = await runtime.list({ installation })
+  } catch (error) {
+    return { removed: 0, problem: messageOf(error) }
+  }
+  const isSandbox = ({ labels }: ContainerSummary) => labels['berth.role'] === 'sandbox'
+  const apps = containers.filter((each) => !isSandbox(each))
+  let removed = 0
+  let firstFailure: unknown
+  for (const batch of [...batchesOf(apps), ...batchesOf(containers.filter(isSandbox))]) {
+    const outcomes = await Promise.all(batch.map(({ id }) => removeOne(runtime, id, fence)))
+    const failures = outcomes.filter((failure) => failure !== undefined)
+    firstFailure ??= failures[0]
+    removed += batch.length - failures.length
+    // The others would only wait for an engine that has gone away.
+    if (failures.some((failure) => isEngineError(failure, 'EngineTimeout', 'EngineUnreachable'))) break
+  }
+  if (firstFailure === undefined) return { removed, problem: undefined }
+  const left = `${containers.length - removed} of ${containers.length} containers`
+  return { removed, problem: `${left}: ${messageOf(firstFailure)}` }
+}
+
+function batchesOf(containers: readonly ContainerSummary[]): ContainerSummary[][] {
+  const batches: ContainerSummary[][] = []
+  for (let at = 0; at < containers.length; at += atOnce) batches.push(containers.slice(at, at + atOnce))
+  return batches
+}
+
+/** Why it is still there, undefined when it is gone. One that does not stop in time is removed by force. */
+async function removeOne(runtime: ContainerRuntime, id: string, fence: Fence): Promise<unknown> {
+  try {
+    await runtime.stop(id, graceSeconds, fence).catch(unlessLeaseLost)
+    await runtime.remove(id, fence)
+    return undefined
+  } catch (error) {
+    unlessLeaseLost(error)
+    return error
+  }
+}
+
+function unlessLeaseLost(error: unknown): void {
+  if (error instanceof LeaseLostError) throw error
 }

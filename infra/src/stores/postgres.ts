@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { Failure, messageOf } from '../failure.ts'
 import { findAccount, isRoot } from '../machine/accounts.ts'
 import type { RunFolder } from '../run-folder.ts'
+import type { Settings } from '../settings.ts'
 import type { ProcessSpec } from '../supervisor/process-spec.ts'
 import type { Shelter } from '../supervisor/shelter.ts'
 
@@ -54,7 +55,12 @@ export async function preparePostgres(data: string, shelter: Shelter): Promise<v
 }
 
 /** The private server: unix socket only, durable. */
-export function postgresProcess(data: string, folder: RunFolder, shelter: Shelter): ProcessSpec {
+export function postgresProcess(
+  { searchPath }: Settings,
+  data: string,
+  folder: RunFolder,
+  shelter: Shelter,
+): ProcessSpec {
   const settings = {
     listen_addresses: '',
     unix_socket_directories: folder.postgres,
@@ -70,7 +76,7 @@ export function postgresProcess(data: string, folder: RunFolder, shelter: Shelte
   return {
     name: 'postgres',
     ...shelter.enter([join(bin, 'postgres'), '-D', place, ...flags], postgresAccount()),
-    env: { PATH: process.env['PATH'], LANG: 'C.UTF-8' },
+    env: { PATH: searchPath, LANG: 'C.UTF-8' },
     cwd: '/',
     async checkReady() {
       await run(join(bin, 'pg_isready'), [

@@ -5,6 +5,7 @@ import { redisKeys } from '@berth/contracts'
 import type { DataFolder } from '../data-folder.ts'
 import { findAccount, isRoot } from '../machine/accounts.ts'
 import type { RunFolder } from '../run-folder.ts'
+import type { Settings } from '../settings.ts'
 import type { ProcessSpec } from '../supervisor/process-spec.ts'
 import type { Shelter } from '../supervisor/shelter.ts'
 
@@ -59,12 +60,17 @@ export async function prepareRedis(data: DataFolder, folder: RunFolder, shelter:
   for (const path of [dir, users, config]) await chown(path, account.uid, account.gid)
 }
 
-export function redisProcess(data: DataFolder, folder: RunFolder, shelter: Shelter): ProcessSpec {
+export function redisProcess(
+  { searchPath }: Settings,
+  data: DataFolder,
+  folder: RunFolder,
+  shelter: Shelter,
+): ProcessSpec {
   const account = isRoot() ? findAccount('redis') : undefined
   return {
     name: 'redis',
     ...shelter.enter(['redis-server', join(folder.redis, 'redis.conf')], account),
-    env: { PATH: process.env['PATH'], LANG: 'C.UTF-8' },
+    env: { PATH: searchPath, LANG: 'C.UTF-8' },
     cwd: '/',
     checkReady: () => pingRedis(folder.redisSocket, data.redisPasswords.worker),
     stopSignal: 'SIGTERM',

@@ -5,6 +5,7 @@ import { Failure } from '../failure.ts'
 import { callHttp } from '../http-call.ts'
 import { findAccount, isRoot } from '../machine/accounts.ts'
 import type { RunFolder } from '../run-folder.ts'
+import type { Settings } from '../settings.ts'
 import type { ProcessSpec } from '../supervisor/process-spec.ts'
 import type { Shelter } from '../supervisor/shelter.ts'
 
@@ -38,14 +39,19 @@ export async function prepareRegistry(
   await chown(folder.registryConfig, account.uid, account.gid)
 }
 
-export function registryProcess(folder: RunFolder, shelter: Shelter, port: number): ProcessSpec {
+export function registryProcess(
+  { searchPath, ports }: Settings,
+  folder: RunFolder,
+  shelter: Shelter,
+): ProcessSpec {
+  const port = ports.registry
   const program = ['/usr/bin/docker-registry', '/usr/bin/registry'].find((path) => existsSync(path))
   if (program === undefined)
     throw new Failure('docker-registry is not installed; run ./berth packages as root.')
   return {
     name: 'registry',
     ...shelter.enter([program, 'serve', folder.registryConfig], registryAccount()),
-    env: { PATH: process.env['PATH'], OTEL_TRACES_EXPORTER: 'none' },
+    env: { PATH: searchPath, OTEL_TRACES_EXPORTER: 'none' },
     cwd: '/',
     async checkReady() {
       const { status } = await callHttp({ target: { port }, path: '/v2/', timeoutMs: 2000 })
