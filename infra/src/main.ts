@@ -1,6 +1,5 @@
 import { join, resolve } from 'node:path'
 import { type Command, parseCommand, usage } from './command-line.ts'
-import { down } from './down.ts'
 import { Failure } from './failure.ts'
 import { writeArchive } from './image/archive.ts'
 import { buildNodeImage } from './image/node-image.ts'
@@ -13,7 +12,6 @@ import { status } from './status.ts'
 import { askRestart } from './supervisor/control-client.ts'
 import { runTests } from './test-command/run-tests.ts'
 import { up } from './up.ts'
-import { releaseDeadSlots } from '../../test/support/slot.ts'
 
 /*
  * `./berth <command>`. What the user can put right is told in one sentence and ends with exit code 1; anything
@@ -23,9 +21,12 @@ import { releaseDeadSlots } from '../../test/support/slot.ts'
 async function run(command: Command, settings: Settings): Promise<void> {
   switch (command.kind) {
     case 'up':
-      return await up(settings, command.foreground)
-    case 'down':
+      return await up(settings, command.foreground ? endAsked() : undefined)
+    case 'down': {
+      // Loaded where it is needed: the database's and the engine's libraries take longer than most commands.
+      const { down } = await import('./down.ts')
       return await down(settings)
+    }
     case 'status':
       return await status(settings, command.json)
     case 'restart':
@@ -41,12 +42,28 @@ async function run(command: Command, settings: Settings): Promise<void> {
       const digest = await pushImage(await packImage(settings, command.folder), target)
       return say(`${command.reference} is ${digest}`)
     }
-    case 'test':
-      process.exitCode = await runTests(settings.project, command.fast, releaseDeadSlots)
+    case 'test': {
+      const { releaseDeadSlots } = await import('../../test/support/slot.ts')
+      const environment = { ...process.env }
+      process.exitCode = await runTests({
+        project: settings.project,
+        fast: command.fast,
+        environment,
+        clear: releaseDeadSlots,
+        asked: endAsked(),
+      })
       return
+    }
     case 'help':
       process.stdout.write(usage)
   }
+}
+
+/** Aborts with the first SIGINT or SIGTERM; the second one ends the process as it always does. */
+function endAsked(): AbortSignal {
+  const asked = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => asked.abort())
+  return asked.signal
 }
 
 function packImage(settings: Settings, folder: string) {

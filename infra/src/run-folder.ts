@@ -11,7 +11,8 @@ export type RunFolder = Readonly<{
   supervisorSocket: string
   /** Who the supervisor and its children are, for the next one that has to clear up. */
   processFile: string
-  upLock: string
+  /** The settings of the supervisor that runs, for commands that were called with others. */
+  settingsFile: string
   postgres: string
   redis: string
   redisSocket: string
@@ -48,7 +49,7 @@ export function runFolderAt(path: string): RunFolder {
     path,
     supervisorSocket: join(path, 'control', 'supervisor.sock'),
     processFile: join(path, 'control', 'processes.json'),
-    upLock: join(path, 'control', 'up.lock'),
+    settingsFile: join(path, 'control', 'settings.json'),
     postgres: join(path, 'postgres'),
     redis: join(path, 'redis'),
     redisSocket: join(path, 'redis', 's'),

@@ -15,19 +15,28 @@ const answerTimeoutMs = 120_000
 type Deployment = { phase: string; reason?: string | null; message?: string | null }
 
 /**
- * Deploys the sample on the first `up` and waits until it answers. One that the user has since changed or
- * deleted is left as it is. Returns its URL, or undefined when the user deleted it.
+ * Deploys the sample and waits until it answers, once; a first deployment that failed is tried again. From then on
+ * it is the user's: changed or deleted, it is left as it is. Returns its URL, or undefined when the user deleted it.
  */
-export async function ensureSample(settings: Settings, api: ApiClient): Promise<string | undefined> {
+export async function ensureSample(
+  settings: Settings,
+  api: ApiClient,
+  signal?: AbortSignal,
+): Promise<string | undefined> {
   const mark = join(settings.data, 'sample-deployed')
+  const wasDeployed = existsSync(mark)
   const found = await api.expect([200, 404], 'GET', `/services/${service}`)
-  if (found.status === 404) {
-    if (existsSync(mark)) return undefined
-    const image = await pushSample(settings)
-    await api.expect([200, 202, 409], 'POST', '/services', { name: service, image, memory: '128Mi' })
+  if (found.status === 404 && wasDeployed) return undefined
+  if (!wasDeployed) {
+    if (found.status === 404) {
+      const image = await pushSample(settings)
+      await api.expect([202, 409], 'POST', '/services', { name: service, image, memory: '128Mi' })
+    } else if ((await newestDeployment(api))?.phase === 'failed') {
+      await api.expect([202], 'PATCH', `/services/${service}`, { image: await pushSample(settings) })
+    }
+    await waitForAnswer(settings, api, signal)
+    await writeFile(mark, '')
   }
-  await waitForAnswer(settings, api)
-  if (!existsSync(mark)) await writeFile(mark, '')
   return `http://${service}.${settings.domain}:${settings.ports.edge}`
 }
 
@@ -58,10 +67,15 @@ export function imageCache(project: string, data: string): string {
 }
 
 /** The first 200 through the edge; a deployment that failed ends the wait with its own words. */
-async function waitForAnswer(settings: Settings, api: ApiClient): Promise<void> {
+async function waitForAnswer(
+  settings: Settings,
+  api: ApiClient,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const deadline = performance.now() + answerTimeoutMs
   let last = 'no answer yet'
   while (performance.now() < deadline) {
+    signal?.throwIfAborted()
     try {
       const { status, body } = await callHttp({
         target: { port: settings.ports.edge },
@@ -74,16 +88,17 @@ async function waitForAnswer(settings: Settings, api: ApiClient): Promise<void> 
     } catch (error) {
       last = messageOf(error)
     }
-    await throwIfFailed(api)
+    const newest = await newestDeployment(api)
+    if (newest?.phase === 'failed')
+      throw new Failure(
+        `The sample service could not be deployed: ${newest.reason}: ${newest.message}; the next ./berth up tries again.`,
+      )
     await delay(100)
   }
   throw new Failure(`The sample service does not answer: ${last}`)
 }
 
-async function throwIfFailed(api: ApiClient): Promise<void> {
-  const { status, body } = await api.call('GET', `/services/${service}/deployments`)
-  if (status !== 200) return
-  const [newest] = (body as { items?: Deployment[] }).items ?? []
-  if (newest?.phase === 'failed')
-    throw new Failure(`The sample service could not be deployed: ${newest.reason}: ${newest.message}`)
+async function newestDeployment(api: ApiClient): Promise<Deployment | undefined> {
+  const { body } = await api.expect([200, 404], 'GET', `/services/${service}/deployments?limit=1`)
+  return (body as { items?: Deployment[] }).items?.[0]
 }

@@ -27,6 +27,8 @@ export type Settings = Readonly<{
   routerRedisUrl: string | undefined
   /** The engine that becomes node `local`. */
   dockerSocket: string
+  /** PATH, for programs that are looked up by name. */
+  searchPath: string
   /** Set to "none" to start without a local node and without the sample: test platforms add their own. */
   localNode: boolean
   /** Further variables with the prefix BERTH_ go to the processes unchanged. */
@@ -68,6 +70,7 @@ export function parseSettings(env: NodeJS.ProcessEnv, project: string, cwd: stri
     redisUrl: nonEmpty(env['REDIS_URL']),
     routerRedisUrl: nonEmpty(env['BERTH_ROUTER_REDIS_URL']),
     dockerSocket: dockerHost.slice('unix://'.length),
+    searchPath: env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin',
     localNode: env['BERTH_LOCAL_NODE'] !== 'none',
     passedOn: Object.fromEntries(
       Object.entries(env).flatMap(([name, value]) =>
@@ -75,6 +78,20 @@ export function parseSettings(env: NodeJS.ProcessEnv, project: string, cwd: stri
       ),
     ),
   })
+}
+
+/** The variables that give these settings again, and nothing else of the caller's environment. */
+export function environmentOf(settings: Settings): Record<string, string> {
+  return {
+    ...settings.passedOn,
+    PATH: settings.searchPath,
+    BERTH_DATA: settings.data,
+    BERTH_DOMAIN: settings.domain,
+    BERTH_NETWORK_CIDR: settings.networkCidr,
+    DOCKER_HOST: `unix://${settings.dockerSocket}`,
+    DATABASE_URL: settings.databaseUrl ?? '',
+    REDIS_URL: settings.redisUrl ?? '',
+  }
 }
 
 function sharedPorts(ports: Ports): string[] {

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Failure } from './failure.ts'
 import { identify, isAlive, type ProcessIdentity } from './machine/process-identity.ts'
 import type { RunFolder } from './run-folder.ts'
-import type { Settings } from './settings.ts'
+import { environmentOf, type Settings } from './settings.ts'
 import { readStatus } from './supervisor/control-client.ts'
 import { lastLogLines, withLogDescriptor } from './supervisor/log-file.ts'
 import type { SupervisorStatus } from './supervisor/supervisor.ts'
@@ -12,11 +12,7 @@ import type { SupervisorStatus } from './supervisor/supervisor.ts'
 const readyTimeoutMs = 180_000
 
 /** Starts the supervisor as a process of its own, which outlives this command. */
-export function startSupervisor(
-  settings: Settings,
-  logs: string,
-  env: NodeJS.ProcessEnv = process.env,
-): ProcessIdentity {
+export function startSupervisor(settings: Settings, logs: string): ProcessIdentity {
   const node = join(settings.project, 'node_modules/.bin/node')
   const main = join(settings.project, 'infra/src/supervisor/main.ts')
   const child = withLogDescriptor(join(logs, 'supervisor.log'), (log) =>
@@ -24,7 +20,7 @@ export function startSupervisor(
       detached: true,
       stdio: ['ignore', log, log],
       cwd: settings.project,
-      env: { ...env, BERTH_DATA: settings.data },
+      env: environmentOf(settings),
     }),
   )
   child.unref()
@@ -37,10 +33,12 @@ export function startSupervisor(
 export async function waitUntilReady(
   run: RunFolder,
   logs: string,
-  supervisor?: ProcessIdentity,
+  options: { supervisor?: ProcessIdentity; signal?: AbortSignal | undefined } = {},
 ): Promise<SupervisorStatus> {
+  const { supervisor, signal } = options
   const deadline = performance.now() + readyTimeoutMs
   for (;;) {
+    signal?.throwIfAborted()
     const status = await readStatus(run.supervisorSocket).catch(() => undefined)
     if (status?.phase === 'ready' && status.processes.every(({ state }) => state === 'ready')) return status
     const gone = supervisor !== undefined && !isAlive(supervisor)

@@ -1,47 +1,70 @@
-import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { apiClient } from './api-client.ts'
+import { type ApiClient, apiClient } from './api-client.ts'
 import { checkPorts } from './check-ports.ts'
 import { openDataFolder, type DataFolder } from './data-folder.ts'
-import { stopBerth } from './down.ts'
 import { ensureEngine } from './engine/local-engine.ts'
 import { Failure } from './failure.ts'
 import { openRunFolder, type RunFolder } from './run-folder.ts'
 import { ensureSample } from './sample.ts'
 import { say } from './say.ts'
 import type { Settings } from './settings.ts'
-import { checkForeignRedis } from './stores/foreign-redis.ts'
 import { startSupervisor, waitUntilReady } from './start-supervisor.ts'
+import { stopBerth } from './stop-berth.ts'
+import { checkForeignRedis } from './stores/foreign-redis.ts'
 import { askDown, readStatus } from './supervisor/control-client.ts'
 import { readRecord, stopLeftovers } from './supervisor/process-record.ts'
+import { differingVariables, readRunningSettings } from './supervisor/running-settings.ts'
 import type { SupervisorStatus } from './supervisor/supervisor.ts'
 import { takeUpLock } from './up-lock.ts'
 
 /**
- * Brings everything up and returns when the sample answers. What runs already stays as it is; what an earlier
- * start left half done is ended or finished.
+ * Brings everything up and returns when it is ready; the first time that is when the sample answers. What runs
+ * already stays as it is; what an earlier start left half done is ended or finished.
+ *
+ * With `foreground` it stays until that aborts or Berth is stopped in another way, and takes everything down when it
+ * aborts, also in the middle of the start.
  */
-export async function up(settings: Settings, foreground: boolean): Promise<void> {
+export async function up(settings: Settings, foreground?: AbortSignal): Promise<void> {
   const data = await openDataFolder(settings.data)
   const run = await openRunFolder(data.path)
-  const release = await takeUpLock(run.upLock)
+  const release = await takeUpLock(data.path)
   try {
-    if (settings.localNode && (await ensureEngine(settings.dockerSocket, data.logs)) === 'started')
-      say('Started the Docker Engine.')
-    await ensureProcesses(settings, data, run)
-    const url = settings.localNode ? await introduce(settings, data) : undefined
-    printTour(settings, url)
+    await bringUp(settings, data, run, foreground)
+  } catch (error) {
+    if (foreground?.aborted !== true) throw error
+    await stopBerth(run)
   } finally {
     await release()
   }
-  if (foreground) await stayUntilStopped(settings, run)
+  if (foreground !== undefined) await stayUntilStopped(data, run, foreground)
 }
 
-async function ensureProcesses(settings: Settings, data: DataFolder, run: RunFolder): Promise<void> {
+async function bringUp(
+  settings: Settings,
+  data: DataFolder,
+  run: RunFolder,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (settings.localNode && (await ensureEngine(settings.dockerSocket, data.logs)) === 'started')
+    say('Started the Docker Engine.')
+  signal?.throwIfAborted()
+  await ensureProcesses(settings, data, run, signal)
+  const url = settings.localNode ? await introduce(settings, data, signal) : undefined
+  printTour(settings, url)
+}
+
+async function ensureProcesses(
+  settings: Settings,
+  data: DataFolder,
+  run: RunFolder,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const running = await readStatus(run.supervisorSocket).catch(() => undefined)
   if (running !== undefined && (running.phase === 'ready' || running.phase === 'starting')) {
     checkSamePorts(settings, running)
-    await waitUntilReady(run, data.logs)
+    await tellOtherSettings(settings, run)
+    await waitUntilReady(run, data.logs, { signal })
     return
   }
   if (running !== undefined) await askDown(run.supervisorSocket).catch(() => undefined)
@@ -50,17 +73,27 @@ async function ensureProcesses(settings: Settings, data: DataFolder, run: RunFol
     say(`Ended what an unfinished start had left: ${ended.join(', ')}.`)
   }
   await checkPorts(settings)
-  if (settings.redisUrl !== undefined) await checkForeignRedis(settings.redisUrl)
+  await checkForeignStores(settings)
+  signal?.throwIfAborted()
   say(`Starting Berth (data in ${data.path}) ...`)
   if (settings.redisUrl !== undefined && settings.routerRedisUrl === undefined)
     say('The router gets no Redis, its second way to the leader: BERTH_ROUTER_REDIS_URL is not set.')
   const supervisor = startSupervisor(settings, data.logs)
   try {
-    await waitUntilReady(run, data.logs, supervisor)
+    await waitUntilReady(run, data.logs, { supervisor, signal })
   } catch (error) {
-    await stopBerth(run)
+    await stopBerth(run, supervisor)
     throw error
   }
+}
+
+async function checkForeignStores({ databaseUrl, redisUrl }: Settings): Promise<void> {
+  if (databaseUrl !== undefined) {
+    // Loaded where it is needed: the database's libraries would double the time of every other command.
+    const { checkForeignPostgres } = await import('./stores/foreign-postgres.ts')
+    await checkForeignPostgres(databaseUrl)
+  }
+  if (redisUrl !== undefined) await checkForeignRedis(redisUrl)
 }
 
 function checkSamePorts(settings: Settings, running: SupervisorStatus): void {
@@ -73,15 +106,33 @@ function checkSamePorts(settings: Settings, running: SupervisorStatus): void {
   }
 }
 
+async function tellOtherSettings(settings: Settings, run: RunFolder): Promise<void> {
+  const running = await readRunningSettings(run)
+  const names = running === undefined ? [] : differingVariables(running, settings)
+  if (names.length === 0) return
+  say(`Berth runs with other values of ${names.join(', ')}; ./berth down and ./berth up apply those of now.`)
+}
+
 /** Registers the local engine and deploys the sample. */
-async function introduce(settings: Settings, data: DataFolder): Promise<string | undefined> {
+async function introduce(
+  settings: Settings,
+  data: DataFolder,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
   const api = apiClient(settings.ports.api, data.adminToken)
-  await api.expect([200, 201, 202, 409], 'POST', '/nodes', {
-    name: 'local',
-    endpoint: `unix://${settings.dockerSocket}`,
-    address: '127.0.0.1',
-  })
-  return await ensureSample(settings, api)
+  await registerLocalNode(settings, api)
+  return await ensureSample(settings, api, signal)
+}
+
+async function registerLocalNode({ dockerSocket }: Settings, api: ApiClient): Promise<void> {
+  const endpoint = `unix://${dockerSocket}`
+  const node = { name: 'local', endpoint, address: '127.0.0.1' }
+  const { status } = await api.expect([200, 201, 202, 409], 'POST', '/nodes', node)
+  if (status !== 409) return
+  const { body } = await api.expect([200, 404], 'GET', '/nodes/local')
+  const known = (body as { endpoint?: string }).endpoint
+  if (known !== undefined && known !== endpoint)
+    say(`Node local is the engine at ${known}; delete that node to have ${endpoint} in its place.`)
 }
 
 function printTour({ ports, data, localNode }: Settings, url: string | undefined): void {
@@ -99,21 +150,19 @@ function printTour({ ports, data, localNode }: Settings, url: string | undefined
   say(`  curl -H "Authorization: Bearer $(cat ${data}/admin-token)" ${api}/services`)
 }
 
-/** For `--foreground`: ends with the supervisor, and takes it down on SIGINT or SIGTERM. */
-async function stayUntilStopped(settings: Settings, run: RunFolder): Promise<void> {
-  const asked = new AbortController()
-  const stop = () => asked.abort()
-  process.once('SIGINT', stop)
-  process.once('SIGTERM', stop)
-  const stopped = once(asked.signal, 'abort')
-  for (;;) {
-    await Promise.race([stopped, delay(1000, undefined, { ref: true })])
-    if (asked.signal.aborted) {
-      await stopBerth(run)
-      return
+const lookEveryMs = 500
+
+/** Returns after an orderly end; a Failure when the supervisor has gone without one. */
+async function stayUntilStopped(data: DataFolder, run: RunFolder, asked: AbortSignal): Promise<void> {
+  while (!asked.aborted) {
+    // A supervisor that is too busy to answer is no reason to end.
+    const status = await readStatus(run.supervisorSocket).catch(() => 'silent' as const)
+    if (status === undefined) {
+      // Only an orderly end takes the record of processes away.
+      if (!existsSync(run.processFile)) return
+      throw new Failure(`The supervisor has ended; see ${data.logs}/supervisor.log.`)
     }
-    const status = await readStatus(run.supervisorSocket).catch(() => undefined)
-    if (status === undefined)
-      throw new Failure(`The supervisor has ended; see ${settings.data}/logs/supervisor.log.`)
+    await delay(lookEveryMs, undefined, { signal: asked }).catch(() => undefined)
   }
+  await stopBerth(run)
 }

@@ -66,7 +66,7 @@ function commonEnvironment(settings: Settings, without: readonly string[] = []):
   const passed = Object.entries(settings.passedOn).filter(([name]) => !without.includes(name))
   return {
     ...Object.fromEntries(passed),
-    PATH: process.env['PATH'] ?? '/usr/bin:/bin',
+    PATH: settings.searchPath,
     LANG: 'C.UTF-8',
     BERTH_DOMAIN: settings.domain,
     BERTH_EDGE_PORT: String(ports.edge),

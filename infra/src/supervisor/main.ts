@@ -5,6 +5,7 @@ import { messageOf } from '../failure.ts'
 import { identify } from '../machine/process-identity.ts'
 import { openRunFolder } from '../run-folder.ts'
 import { parseSettings } from '../settings.ts'
+import { writeRunningSettings } from './running-settings.ts'
 import { startPlan } from './start-plan.ts'
 import { serveControl } from './control-server.ts'
 import { ProcessRecord, stopLeftovers } from './process-record.ts'
@@ -43,7 +44,10 @@ async function main(): Promise<void> {
       installation: data.installation,
       ports: settings.ports,
       logs: data.logs,
-      prepare: () => startPlan(settings, data, run),
+      async prepare() {
+        await writeRunningSettings(run, settings)
+        return await startPlan(settings, data, run)
+      },
     },
     record,
     say,

@@ -19,14 +19,14 @@ export async function startPlan(settings: Settings, data: DataFolder, run: RunFo
   const stores = []
   if (settings.databaseUrl === undefined) {
     await preparePostgres(data.path, shelter)
-    stores.push(postgresProcess(data.path, run, shelter))
+    stores.push(postgresProcess(settings, data.path, run, shelter))
   }
   if (settings.redisUrl === undefined) {
     await prepareRedis(data, run, shelter)
-    stores.push(redisProcess(data, run, shelter))
+    stores.push(redisProcess(settings, data, run, shelter))
   }
   await prepareRegistry(data.path, run, shelter, ports.registry)
-  stores.push(registryProcess(run, shelter, ports.registry))
+  stores.push(registryProcess(settings, run, shelter))
 
   const edge4 = bindSocket('127.0.0.1', ports.edge)
   const admin = bindSocket('127.0.0.1', ports.routerAdmin)
