@@ -1,0 +1,104 @@
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { startTestChild } from './child.ts'
+import { makeOwnedFolder } from './owned-folder.ts'
+import { until } from './poll.ts'
+
+/*
+ * A machine to break: all files of this one below an overlay in memory that is thrown away, an empty /run, and its own
+ * processes, which end with it. Users and network are those of this machine.
+ */
+const setUp = `
+set -eu
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
+mount -t proc proc "$1/root/proc"
+mount --rbind /dev "$1/root/dev"
+mount -t tmpfs -o mode=755 tmpfs "$1/root/run"
+mkdir "$1/root/run/lock"
+cd "$1/root"
+exec chroot . /bin/sh -c 'touch /run/is-up; exec sleep infinity'
+`
+
+export type Ran = { code: number | null; output: string; errors: string }
+
+export type RunOptions = {
+  /** The uid and gid to run as; root by default. */
+  user?: number
+  env?: Record<string, string>
+  cwd?: string
+}
+
+export type OwnMachine = {
+  /** Where a file of the machine is seen from here. */
+  path(inside: string): string
+  /** Runs a command to its end. */
+  run(command: readonly string[], options?: RunOptions): Promise<Ran>
+  /** Starts a command. `kill` ends it with SIGKILL, and nothing that it has started. */
+  begin(command: readonly string[], options?: RunOptions): { kill(): void; ended: Promise<Ran> }
+  /** Ends everything that runs there and forgets its files. */
+  close(): Promise<void>
+}
+
+const defaultEnv = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/root' }
+
+/** Needs root. */
+export async function startOwnMachine(): Promise<OwnMachine> {
+  const folder = await makeOwnedFolder()
+  const place = join(folder, 'machine')
+  await mkdir(place)
+  const namespaces = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child']
+  const child = startTestChild(['unshare', ...namespaces, '/bin/sh', '-c', setUp, 'sh', place])
+  const first = await until(() => firstProcess(child.process.pid ?? 0), {
+    describe: `a machine of its own (${child.output()})`,
+  }).catch(async (error: unknown) => {
+    await child.stop('SIGKILL')
+    throw new Error(child.output(), { cause: error })
+  })
+  const root = `/proc/${first}/root`
+
+  const begin: OwnMachine['begin'] = (command, { user, env = {}, cwd = '/' } = {}) => {
+    const enter = ['nsenter', `--target=${first}`, '--mount', '--pid', '--root', `--wd=${root}${cwd}`]
+    const become =
+      user === undefined ? [] : ['setpriv', `--reuid=${user}`, `--regid=${user}`, '--clear-groups']
+    const [file = '', ...args] = [...enter, '--', ...become, ...command]
+    const started = spawn(file, args, { env: { ...defaultEnv, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    let [output, errors] = ['', '']
+    started.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    started.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
+    const ended = new Promise<Ran>((resolve) => {
+      started.once('close', (code) => resolve({ code, output, errors }))
+    })
+    return {
+      ended,
+      kill() {
+        // nsenter waits for the command in a process of its own.
+        for (const pid of childrenOf(started.pid ?? 0)) process.kill(pid, 'SIGKILL')
+      },
+    }
+  }
+
+  return {
+    path: (inside) => join(root, inside),
+    begin,
+    run: (command, options) => begin(command, options).ended,
+    async close() {
+      await child.stop('SIGKILL')
+      await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+    },
+  }
+}
+
+/** The process with pid 1 there, once everything is mounted. */
+function firstProcess(unshare: number): number | undefined {
+  const [first] = childrenOf(unshare)
+  return first !== undefined && existsSync(`/proc/${first}/root/run/is-up`) ? first : undefined
+}
+
+function childrenOf(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+  return children.split(' ').filter(Boolean).map(Number)
+}
