@@ -8,6 +8,8 @@ test.each([
   [['down'], { kind: 'down' }],
   [['status', '--json'], { kind: 'status', json: true }],
   [['restart', 'router'], { kind: 'restart', process: 'router' }],
+  [['backup', '/mnt/copies'], { kind: 'backup', folder: '/mnt/copies' }],
+  [['restore', 'berth.dump'], { kind: 'restore', file: 'berth.dump' }],
   [
     ['image', 'push', 'samples/hello', 'r/h:1'],
     { kind: 'image-push', folder: 'samples/hello', reference: 'r/h:1' },
@@ -23,6 +25,7 @@ test.each([
   [['up', '--fast'], './berth up does not know "--fast"'],
   [['down', 'now'], './berth down does not know "now"'],
   [['restart'], 'Say ./berth restart <process>'],
+  [['backup'], 'Say ./berth backup <folder>'],
   [['image', 'pull'], 'Say ./berth image build'],
   [['image', 'push', 'a'], 'Say ./berth image push <folder> <reference>'],
 ])('%j is refused', (words, message) => {

@@ -5,6 +5,8 @@ export type Command =
   | { kind: 'down' }
   | { kind: 'status'; json: boolean }
   | { kind: 'restart'; process: string }
+  | { kind: 'backup'; folder: string }
+  | { kind: 'restore'; file: string }
   | { kind: 'image-build'; folder: string; output: string }
   | { kind: 'image-push'; folder: string; reference: string }
   | { kind: 'test'; fast: boolean }
@@ -16,6 +18,8 @@ export const usage = `Usage: ./berth <command>
   down                          stop Berth and its containers; all data stays
   status [--json]               what runs, since when, and where
   restart <process>             restart one process; the router loses no request
+  backup <folder>               write the database into a new file there; Berth may run meanwhile
+  restore <file>                fill an empty database from such a file; Berth must be down
   image build <folder> <file>   pack a Node app into an image archive, without any registry
   image push <folder> <ref>     pack a Node app and push it, for example to 127.0.0.1:5050/hello:1
   test [--fast]                 run all tests; --fast: those that need no Docker
@@ -40,6 +44,10 @@ export function parseCommand(words: readonly string[]): Command {
       return { kind: 'status', json: flag(verb, rest, '--json') }
     case 'restart':
       return { kind: 'restart', process: exactly(rest, 'restart <process>', 1)[0] }
+    case 'backup':
+      return { kind: 'backup', folder: exactly(rest, 'backup <folder>', 1)[0] }
+    case 'restore':
+      return { kind: 'restore', file: exactly(rest, 'restore <file>', 1)[0] }
     case 'image':
       return parseImage(rest)
     case 'test':

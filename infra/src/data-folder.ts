@@ -45,14 +45,7 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
 async function claimFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { recursive: true, mode: 0o711 })
-    const found = await lstat(path)
-    const own = process.getuid?.() ?? 0
-    if (found.uid !== own) {
-      const owner = accountName(found.uid)
-      throw new Failure(
-        `${path} belongs to ${owner}; run ./berth as ${owner}, or set BERTH_DATA to another folder.`,
-      )
-    }
+    await checkOwner(path)
     await chmod(path, isRoot() ? 0o711 : 0o700)
   } catch (error) {
     if (codeOf(error) === 'EEXIST' || codeOf(error) === 'ENOTDIR')
@@ -63,6 +56,22 @@ async function claimFolder(path: string): Promise<void> {
       })
     throw error
   }
+}
+
+/**
+ * Throws a Failure when `path` belongs to another user, whose sockets are elsewhere and not for us. Fine when there
+ * is no such folder.
+ */
+export async function checkOwner(path: string): Promise<void> {
+  const found = await lstat(path).catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return undefined
+    throw error
+  })
+  if (found === undefined || found.uid === (process.getuid?.() ?? 0)) return
+  const owner = accountName(found.uid)
+  throw new Failure(
+    `${path} belongs to ${owner}; run ./berth as ${owner}, or set BERTH_DATA to another folder.`,
+  )
 }
 
 async function checkMasterKey(file: string, database: string): Promise<void> {

@@ -1,8 +1,10 @@
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
+import { backup, restore } from './backup.ts'
 import { type Command, parseCommand, usage } from './command-line.ts'
+import { checkOwner } from './data-folder.ts'
 import { Failure } from './failure.ts'
 import { writeArchive } from './image/archive.ts'
-import { buildNodeImage } from './image/node-image.ts'
+import { type BuiltImage, buildNodeImage } from './image/node-image.ts'
 import { parsePushTarget, pushImage } from './image/push.ts'
 import { runFolderOf } from './run-folder.ts'
 import { imageCache } from './sample.ts'
@@ -28,12 +30,18 @@ async function run(command: Command, settings: Settings): Promise<void> {
       return await down(settings)
     }
     case 'status':
-      return await status(settings, command.json)
+      if (!(await status(settings, command.json))) process.exitCode = 1
+      return
     case 'restart':
+      await checkOwner(settings.data)
       await askRestart(runFolderOf(settings.data).supervisorSocket, command.process)
       return say(`${command.process} has been restarted.`)
+    case 'backup':
+      return await backup(settings, command.folder)
+    case 'restore':
+      return await restore(settings, command.file)
     case 'image-build': {
-      const name = `${resolve(command.folder).split('/').at(-1)}:latest`
+      const name = `${basename(resolve(command.folder))}:latest`
       await writeArchive(await packImage(settings, command.folder), name, command.output)
       return say(`${command.output} holds ${name}; load it with docker load -i ${command.output}`)
     }
@@ -66,9 +74,13 @@ function endAsked(): AbortSignal {
   return asked.signal
 }
 
-function packImage(settings: Settings, folder: string) {
+async function packImage(settings: Settings, folder: string): Promise<BuiltImage> {
   const nodeBinary = join(settings.project, 'node_modules/.bin/node')
-  return buildNodeImage({ folder, nodeBinary, cache: imageCache(settings.project, settings.data) })
+  const cache = imageCache(settings.project, settings.data)
+  const { leftOut, ...image } = await buildNodeImage({ folder, nodeBinary, cache })
+  if (leftOut.length > 0)
+    say(`Left out: ${leftOut.join(', ')}. Dependencies, tests, links and hidden files are not packed.`)
+  return image
 }
 
 // Whoever reads the output may stop early (`./berth up | head`): the work is finished nevertheless.

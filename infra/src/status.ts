@@ -1,3 +1,4 @@
+import { checkOwner } from './data-folder.ts'
 import { Failure } from './failure.ts'
 import { runFolderOf } from './run-folder.ts'
 import { say } from './say.ts'
@@ -5,8 +6,9 @@ import type { Settings } from './settings.ts'
 import { readStatus } from './supervisor/control-client.ts'
 import type { ProcessStatus } from './supervisor/supervised-process.ts'
 
-/** Prints what runs. Fails (exit code 1) when Berth is not running or something is not ready. */
-export async function status(settings: Settings, json: boolean): Promise<void> {
+/** Prints what runs. False when something is not ready; a Failure when nothing runs. */
+export async function status(settings: Settings, json: boolean): Promise<boolean> {
+  await checkOwner(settings.data)
   const found = await readStatus(runFolderOf(settings.data).supervisorSocket)
   if (found === undefined) throw new Failure('Berth is not running; start it with ./berth up.')
   if (json) {
@@ -17,7 +19,7 @@ export async function status(settings: Settings, json: boolean): Promise<void> {
     const { edge, api, registry } = found.ports
     say(`edge 127.0.0.1:${edge}, API 127.0.0.1:${api}, registry 127.0.0.1:${registry}, data ${settings.data}`)
   }
-  if (found.phase !== 'ready' || found.processes.some(({ state }) => state !== 'ready')) process.exitCode = 1
+  return found.phase === 'ready' && found.processes.every(({ state }) => state === 'ready')
 }
 
 /** One line a process: name, state, pid, age, restarts, last problem. */

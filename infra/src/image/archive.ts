@@ -1,6 +1,7 @@
 import { createReadStream, createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { pack } from 'tar-stream'
+import { Failure, messageOf } from '../failure.ts'
 import { type BuiltImage, sha256 } from './node-image.ts'
 
 /** Writes an archive that `docker load` takes; `reference` becomes the image's name. */
@@ -19,5 +20,7 @@ export async function writeArchive(image: BuiltImage, reference: string, file: s
     tar.entry({ name: 'manifest.json', mtime: new Date(0) }, manifest)
     tar.finalize()
   }
-  await Promise.all([written, fill()])
+  await Promise.all([written, fill()]).catch((error: unknown) => {
+    throw new Failure(`${file} cannot be written: ${messageOf(error)}.`, { cause: error })
+  })
 }

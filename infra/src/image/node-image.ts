@@ -1,12 +1,15 @@
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, readFile, realpath, stat } from 'node:fs/promises'
+import { lstat, mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Failure } from '../failure.ts'
+import { Failure, messageOf } from '../failure.ts'
 import { type LayerEntry, type LayerFile, parentFolders, writeLayer } from './layer.ts'
 import { imageArchitecture, mainOf, nodeBaseLayer } from './node-base.ts'
 
 /** An image that is ready to be pushed or written to an archive. */
 export type BuiltImage = { config: Buffer; manifest: Buffer; digest: string; layers: LayerFile[] }
+
+/** `leftOut` are the paths in the folder that did not go into the image, without what lies below them. */
+export type NodeImage = BuiltImage & { leftOut: string[] }
 
 export type NodeImageOptions = {
   /** Everything in here becomes /app, except node_modules, tests and what git would ignore. */
@@ -25,15 +28,15 @@ const configType = 'application/vnd.oci.image.config.v1+json'
 const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip'
 
 /** Packs a folder with a Node program into an image, from nothing but what is on this machine. */
-export async function buildNodeImage(options: NodeImageOptions): Promise<BuiltImage> {
+export async function buildNodeImage(options: NodeImageOptions): Promise<NodeImage> {
   const main = mainOf(options.folder)
-  const files = await appFiles(options.folder)
+  const { files, leftOut } = await appFiles(options.folder)
   if (!files.some(({ path }) => path === `app/${main}`))
     throw new Failure(`${options.folder} has no ${main}; name the program as "main" in its package.json.`)
   await mkdir(options.cache, { recursive: true })
   const base = await nodeBaseLayer(options.nodeBinary, options.cache)
   const app = await appLayer(files, options.cache)
-  return describeImage([base, app], {
+  const image = describeImage([base, app], {
     architecture: options.architecture ?? imageArchitecture(),
     config: {
       Entrypoint: ['/usr/local/bin/node', `/app/${main}`],
@@ -44,6 +47,7 @@ export async function buildNodeImage(options: NodeImageOptions): Promise<BuiltIm
       ...(options.labels === undefined ? {} : { Labels: options.labels }),
     },
   })
+  return { ...image, leftOut }
 }
 
 /** Configuration and manifest around layers; the same input gives the same digest. */
@@ -85,22 +89,31 @@ async function appLayer(files: LayerEntry[], cache: string): Promise<LayerFile> 
   return await writeLayer(entries, join(cache, `app-${hash.digest('hex').slice(0, 16)}.tar.gz`))
 }
 
-const leftOut = /^(node_modules|\..*|Dockerfile|README\.md|tsconfig\.json|.*\.test\.[jt]s)$/
+const notPacked = /^(node_modules|\..*|Dockerfile|README\.md|tsconfig\.json|.*\.test\.[jt]s)$/
 
-async function appFiles(folder: string): Promise<LayerEntry[]> {
-  const root = await realpath(folder).catch(() => {
-    throw new Failure(`There is no folder ${folder}.`)
+/** Files and links to files; a linked folder may lead anywhere, and a pipe has no end. */
+async function appFiles(folder: string): Promise<{ files: LayerEntry[]; leftOut: string[] }> {
+  const found = await readdir(folder, { recursive: true }).catch((error: unknown) => {
+    throw new Failure(`The folder ${folder} cannot be read: ${messageOf(error)}.`, { cause: error })
   })
-  const names = await readdir(root, { recursive: true })
-  const kept = names.filter((name) => !name.split('/').some((part) => leftOut.test(part))).sort()
-  const entries: LayerEntry[] = []
-  for (const name of kept) {
-    const path = join(root, name)
-    const { mode } = await stat(path)
-    if ((await stat(path)).isDirectory()) continue
-    const executable = (mode & 0o100) !== 0
-    const content = await readFile(path)
-    entries.push({ path: `app/${name}`, kind: 'file', mode: executable ? 0o755 : 0o644, source: { content } })
+  const files: LayerEntry[] = []
+  const leftOut: string[] = []
+  for (const path of found.sort()) {
+    const parts = path.split('/')
+    if (parts.slice(0, -1).some((part) => notPacked.test(part))) continue
+    const file = join(folder, path)
+    const about = notPacked.test(parts.at(-1) ?? '') ? undefined : await stat(file).catch(() => undefined)
+    if (about?.isFile() === true) files.push(await appFile(file, `app/${path}`, about.mode))
+    else if (about === undefined || !(await lstat(file)).isDirectory()) leftOut.push(path)
   }
-  return entries
+  return { files, leftOut }
+}
+
+async function appFile(file: string, path: string, mode: number): Promise<LayerEntry> {
+  try {
+    const source = { content: await readFile(file) }
+    return { path, kind: 'file', mode: (mode & 0o100) === 0 ? 0o644 : 0o755, source }
+  } catch (error) {
+    throw new Failure(`${file} cannot be read: ${messageOf(error)}.`, { cause: error })
+  }
 }

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { request } from 'node:http'
 import { pipeline } from 'node:stream/promises'
-import { Failure } from '../failure.ts'
+import { Failure, messageOf } from '../failure.ts'
 import { callHttp } from '../http-call.ts'
 import { type BuiltImage, manifestType, sha256 } from './node-image.ts'
 
@@ -19,8 +19,23 @@ export function parsePushTarget(reference: string): PushTarget {
   return { host, port: Number(port), repository, tag: tag ?? 'latest' }
 }
 
-/** Pushes what the registry does not have yet, and returns the manifest's digest. */
+/**
+ * Pushes what the registry does not have yet, and returns the manifest's digest. A registry that does not answer is a
+ * Failure.
+ */
 export async function pushImage(image: BuiltImage, to: PushTarget): Promise<string> {
+  try {
+    return await push(image, to)
+  } catch (error) {
+    if (error instanceof Failure) throw error
+    throw new Failure(
+      `The registry at ${to.host}:${to.port} does not answer (${messageOf(error)}); ./berth up starts the platform's own.`,
+      { cause: error },
+    )
+  }
+}
+
+async function push(image: BuiltImage, to: PushTarget): Promise<string> {
   const target = { host: to.host, port: to.port }
   for (const layer of image.layers) {
     await ensureBlob(to, layer.digest, layer.size, async (path) => {

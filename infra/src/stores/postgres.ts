@@ -14,14 +14,20 @@ const run = promisify(execFile)
 const databaseName = 'berth'
 
 /** Where Debian keeps the newest Postgres server (15 or later); a Failure when there is none. */
-function postgresBinFolder(root = '/usr/lib/postgresql'): string {
+function postgresBinFolder(): string {
+  const folder = newestPostgres()
+  if (folder === undefined) throw new Failure('Postgres 15 is not installed; run ./berth packages as root.')
+  return folder
+}
+
+/** The folder of the newest server's programs, undefined when there is none that is new enough. */
+export function newestPostgres(root = '/usr/lib/postgresql'): string | undefined {
   const versions = existsSync(root) ? readdirSync(root).map(Number) : []
   const newest = Math.max(
     0,
     ...versions.filter((version) => existsSync(join(root, String(version), 'bin', 'initdb'))),
   )
-  if (newest < 15) throw new Failure('Postgres 15 is not installed; run ./berth packages as root.')
-  return join(root, String(newest), 'bin')
+  return newest < 15 ? undefined : join(root, String(newest), 'bin')
 }
 
 export function privateDatabaseUrl(folder: RunFolder, database = databaseName): string {

@@ -44,7 +44,7 @@ export async function makeStandInProject(project: string, folder: string): Promi
   await mkdir(migrate, { recursive: true })
   await writeFile(
     join(migrate, 'migrate-main.ts'),
-    `process.exitCode = process.env['DATABASE_URL'] ? 0 : 1\n`,
+    `import '${join(project, 'packages/db/src/migrate-main.ts')}'\n`,
   )
   for (const [name, source] of Object.entries(apps)) {
     const place = join(folder, 'apps', name, 'src')
