@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { access, chmod, mkdir, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type OwnMachine, type Ran, startOwnMachine } from '../../test/support/own-machine.ts'
@@ -93,16 +93,11 @@ async function write(inside: string, text: string, mode = 0o644): Promise<void> 
   await chmod(file, mode)
 }
 
-const exists = (inside: string) =>
-  access(machine.path(inside)).then(
-    () => true,
-    () => false,
-  )
-
 const read = (inside: string) => readFileSync(machine.path(inside), 'utf8')
 const calls = () => read('/stub/calls').trim().split('\n')
 const installs = () => calls().filter((call) => call.includes(' install '))
-const isEnabled = (daemon: string) => exists(`/etc/systemd/system/multi-user.target.wants/${daemon}.service`)
+const isEnabled = (daemon: string) =>
+  machine.exists(`/etc/systemd/system/multi-user.target.wants/${daemon}.service`)
 
 /** As on a machine that never had it. */
 async function takeAway(...packages: string[]): Promise<void> {
@@ -127,7 +122,7 @@ const install = (scope = 'up', options: Parameters<typeof begin>[1] = {}): Promi
 describe('installing packages', () => {
   test('asks apt for nothing where nothing is missing', async () => {
     expect(await install()).toEqual({ code: 0, output: '', errors: '' })
-    expect(await exists('/stub/calls')).toBe(false)
+    expect(machine.exists('/stub/calls')).toBe(false)
   })
 
   test('happens while no daemon may start, and no trace of that stays', async () => {
@@ -137,30 +132,30 @@ describe('installing packages', () => {
       'apt-get -o DPkg::Lock::Timeout=300 install -y -q --reinstall --no-install-recommends redis-server',
     ])
     expect(calls()).toContain('policy 101')
-    expect(await exists(policy)).toBe(false)
-    expect(await exists('/etc/postgresql-common/createcluster.d/berth.conf')).toBe(false)
+    expect(machine.exists(policy)).toBe(false)
+    expect(machine.exists('/etc/postgresql-common/createcluster.d/berth.conf')).toBe(false)
   })
 
   test('keeps daemons that it brought from starting at the next boot', async () => {
     await takeAway('redis-server', 'docker-registry')
     expect((await install()).code).toBe(0)
-    for (const daemon of daemons) expect(await isEnabled(daemon)).toBe(false)
-    expect(await exists('/var/lib/berth-new-daemons')).toBe(false)
+    for (const daemon of daemons) expect(isEnabled(daemon)).toBe(false)
+    expect(machine.exists('/var/lib/berth-new-daemons')).toBe(false)
   })
 
   test('leaves daemons alone that were there before', async () => {
     await machine.run(['systemctl', 'enable', 'redis-server'])
     await takeAway('docker-registry')
     expect((await install()).code).toBe(0)
-    expect(await isEnabled('redis-server')).toBe(true)
-    expect(await isEnabled('docker-registry')).toBe(false)
+    expect(isEnabled('redis-server')).toBe(true)
+    expect(isEnabled('docker-registry')).toBe(false)
   })
 
   test('finishes an installation that somebody else had begun, and does not call it its own', async () => {
     await write('/stub/status/redis-server', 'install ok half-configured')
     expect((await install()).code).toBe(0)
     expect(read('/stub/status/redis-server')).toBe('install ok installed')
-    expect(await isEnabled('redis-server')).toBe(true)
+    expect(isEnabled('redis-server')).toBe(true)
   })
 
   test("puts somebody else's policy back", async () => {
@@ -169,7 +164,7 @@ describe('installing packages', () => {
     expect((await install()).code).toBe(0)
     expect(calls()).toContain('policy 101')
     expect(read(policy)).toContain('# mine')
-    expect(await exists(`${policy}.before-berth`)).toBe(false)
+    expect(machine.exists(`${policy}.before-berth`)).toBe(false)
   })
 
   test('is repaired by the next run when it was killed in the middle', async () => {
@@ -177,7 +172,7 @@ describe('installing packages', () => {
     await takeAway('redis-server', 'docker-registry')
     await write('/stub/stands-still', '')
     const cut = begin('up')
-    await until(() => exists('/stub/still'), { describe: 'apt-get to stand still' })
+    await until(() => machine.exists('/stub/still'), { describe: 'apt-get to stand still' })
     cut.kill()
     await machine.run(['/bin/sh', '-c', 'kill -9 $(cat /stub/still)'])
     await cut.ended
@@ -189,7 +184,7 @@ describe('installing packages', () => {
     expect(calls()).toContain('dpkg --configure -a')
     for (const daemon of daemons) {
       expect(read(`/stub/status/${daemon}`)).toBe('install ok installed')
-      expect(await isEnabled(daemon)).toBe(false)
+      expect(isEnabled(daemon)).toBe(false)
     }
     expect(read(policy)).toContain('# mine')
     expect(await install()).toEqual({ code: 0, output: '', errors: '' })
@@ -201,9 +196,9 @@ describe('installing packages', () => {
     const failed = await install()
     expect(failed.code).toBe(1)
     expect(failed.errors).toContain('berth: apt-get could not install: redis-server.')
-    expect(await exists(policy)).toBe(false)
+    expect(machine.exists(policy)).toBe(false)
     // What is installed later by somebody else is theirs.
-    expect(await exists('/var/lib/berth-new-daemons')).toBe(false)
+    expect(machine.exists('/var/lib/berth-new-daemons')).toBe(false)
   })
 
   test('happens once when two checkouts ask at the same time', async () => {
@@ -223,7 +218,7 @@ describe('installing packages', () => {
     expect(refused.errors).toMatch(
       /^ {2}apt-get install --no-install-recommends redis-server docker-registry$/m,
     )
-    expect(await exists('/stub/calls')).toBe(false)
+    expect(machine.exists('/stub/calls')).toBe(false)
   })
 })
 
@@ -245,7 +240,7 @@ describe('what is missing', () => {
     await takeAway('docker.io')
     const listen = `require('node:net').createServer().listen('/run/docker.sock', () => console.log('listens'))`
     const engine = machine.begin([process.execPath, '-e', listen])
-    await until(() => exists('/run/docker.sock'))
+    await until(() => machine.exists('/run/docker.sock'))
     expect(await named('up')).toBeUndefined()
     engine.kill()
     await engine.ended

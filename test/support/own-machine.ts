@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, readlinkSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { startTestChild } from './child.ts'
 import { makeOwnedFolder } from './owned-folder.ts'
 import { until } from './poll.ts'
@@ -33,8 +33,10 @@ export type RunOptions = {
 }
 
 export type OwnMachine = {
-  /** Where a file of the machine is seen from here. */
+  /** Where a file of the machine is seen from here. Links to folders on the way lead where they lead there. */
   path(inside: string): string
+  /** Whether there is anything of that name, also a link to nowhere. */
+  exists(inside: string): boolean
   /** Runs a command to its end. */
   run(command: readonly string[], options?: RunOptions): Promise<Ran>
   /** Starts a command. `kill` ends it with SIGKILL, and nothing that it has started. */
@@ -82,7 +84,8 @@ export async function startOwnMachine(): Promise<OwnMachine> {
   }
 
   return {
-    path: (inside) => join(root, inside),
+    path: (inside) => pathBelow(root, inside),
+    exists: (inside) => lstatSync(pathBelow(root, inside), { throwIfNoEntry: false }) !== undefined,
     begin,
     run: (command, options) => begin(command, options).ended,
     async close() {
@@ -90,6 +93,16 @@ export async function startOwnMachine(): Promise<OwnMachine> {
       await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
     },
   }
+}
+
+/** An absolute link such as /var/run would lead out of `root` and to this machine's own files. */
+function pathBelow(root: string, inside: string): string {
+  const folder = dirname(inside)
+  if (folder === inside) return root
+  const place = join(pathBelow(root, folder), basename(inside))
+  const link =
+    lstatSync(place, { throwIfNoEntry: false })?.isSymbolicLink() === true ? readlinkSync(place) : ''
+  return link.startsWith('/') ? pathBelow(root, link) : place
 }
 
 /** The process with pid 1 there, once everything is mounted. */

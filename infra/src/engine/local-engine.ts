@@ -29,12 +29,12 @@ export async function ensureEngine(socketPath: string, logs: string): Promise<'r
     )
   }
   if (state.kind === 'broken') throw new Failure(`Docker at ${socketPath} does not work: ${state.problem}.`)
+  if (socketPath !== '/var/run/docker.sock' && socketPath !== '/run/docker.sock')
+    throw new Failure(`No Docker Engine answers at ${socketPath}; start it, or unset DOCKER_HOST.`)
   if (!isRoot())
     throw new Failure(
       `Docker is not running; start it with "sudo systemctl start docker" and repeat ./berth up.`,
     )
-  if (socketPath !== '/var/run/docker.sock' && socketPath !== '/run/docker.sock')
-    throw new Failure(`No Docker Engine answers at ${socketPath}; start it, or unset DOCKER_HOST.`)
   const program = ['/usr/sbin/dockerd', '/usr/bin/dockerd', '/usr/local/bin/dockerd'].find((path) =>
     existsSync(path),
   )
