@@ -1,18 +1,18 @@
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
+import { stat } from 'node:fs/promises'
 import { createConnection, createServer, type Server } from 'node:net'
 import { codeOf, Failure } from './failure.ts'
 
 const answerMs = 1000
 
 /**
- * Keeps two commands of one data folder apart. `name` is any text that is the folder's own. The lock is a unix
- * socket of the abstract namespace: the kernel gives it to one process, and frees it when that ends in whatever
- * way, so there is none to be found left behind. Returns the function that lets go; throws a Failure that names the
- * holder.
+ * Keeps two commands of one data folder apart, by whatever path they reach it. The lock is a unix socket of the
+ * abstract namespace: the kernel gives it to one process, and frees it when that ends in whatever way, so there is
+ * none to be found left behind. Returns the function that lets go; throws a Failure that names the holder.
  */
-export async function takeUpLock(name: string): Promise<() => Promise<void>> {
-  const address = `\0berth-${createHash('sha256').update(name).digest('hex')}`
+export async function takeUpLock(folder: string): Promise<() => Promise<void>> {
+  const { dev, ino } = await stat(folder)
+  const address = `\0berth-${dev}-${ino}`
   const lock = createServer((asker) => {
     asker.on('error', () => undefined)
     asker.end(String(process.pid), () => asker.destroy())

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type ApiClient, apiClient } from './api-client.ts'
 import { checkPorts } from './check-ports.ts'
@@ -13,7 +12,7 @@ import { startSupervisor, waitUntilReady } from './start-supervisor.ts'
 import { stopBerth } from './stop-berth.ts'
 import { checkForeignRedis } from './stores/foreign-redis.ts'
 import { askDown, readStatus } from './supervisor/control-client.ts'
-import { readRecord, stopLeftovers } from './supervisor/process-record.ts'
+import { readRecord, stopLeftovers, supervisorWasKilled } from './supervisor/process-record.ts'
 import { differingVariables, readRunningSettings } from './supervisor/running-settings.ts'
 import type { SupervisorStatus } from './supervisor/supervisor.ts'
 import { takeUpLock } from './up-lock.ts'
@@ -158,8 +157,7 @@ async function stayUntilStopped(data: DataFolder, run: RunFolder, asked: AbortSi
     // A supervisor that is too busy to answer is no reason to end.
     const status = await readStatus(run.supervisorSocket).catch(() => 'silent' as const)
     if (status === undefined) {
-      // Only an orderly end takes the record of processes away.
-      if (!existsSync(run.processFile)) return
+      if (!supervisorWasKilled(run.processFile)) return
       throw new Failure(`The supervisor has ended; see ${data.logs}/supervisor.log.`)
     }
     await delay(lookEveryMs, undefined, { signal: asked }).catch(() => undefined)

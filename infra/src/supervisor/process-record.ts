@@ -49,9 +49,18 @@ export class ProcessRecord {
 
 /** What a record holds that still runs; nothing when there is no record or it is damaged. */
 export function readRecord(file: string): RecordedProcess[] {
+  return readEntries(file).filter(isAlive)
+}
+
+/** Whether a supervisor that is gone has left its record: an orderly end takes it away. */
+export function supervisorWasKilled(file: string): boolean {
+  return readEntries(file).some((entry) => entry.name === 'supervisor' && !isAlive(entry))
+}
+
+function readEntries(file: string): RecordedProcess[] {
   try {
     const entries: unknown = JSON.parse(readFileSync(file, 'utf8'))
-    return Array.isArray(entries) ? (entries as RecordedProcess[]).filter(isAlive) : []
+    return Array.isArray(entries) ? (entries as RecordedProcess[]) : []
   } catch {
     return []
   }
