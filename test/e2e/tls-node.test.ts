@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { type Certificates, makeCertificates } from '../support/certificates.ts'
+import { type EngineFront, startEngineFront } from '../support/engine-front.ts'
 import { connectPlatform, type DeploymentBody, type ServiceBody } from '../support/platform.ts'
 import { until } from '../support/poll.ts'
-import { startTlsFront, type TlsFront } from '../support/tls-front.ts'
 
 const platform = connectPlatform(inject('platform'))
 const { engines, testImage } = platform.connection
@@ -14,7 +14,7 @@ const service = `/projects/${project}/services/behind-tls`
 
 let folder: string
 let certificates: Certificates
-let front: TlsFront
+let front: EngineFront
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'berth-tls-'))
@@ -24,8 +24,8 @@ beforeAll(async () => {
   await certificates.certificate('server', 'ca')
   await certificates.certificate('client', 'ca')
   await certificates.certificate('stranger', 'other')
-  const identity = { ...(await certificates.identity('server')), ca: await certificates.trust('ca') }
-  front = await startTlsFront(engines[1]?.socketPath ?? '', identity)
+  const tls = { ...(await certificates.identity('server')), ca: await certificates.trust('ca') }
+  front = await startEngineFront(engines[1]?.socketPath ?? '', { tls })
   await platform.expectApi([201, 202, 409], 'POST', '/projects', { name: project })
 })
 

@@ -1,5 +1,4 @@
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer, connect, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Database, Keyring } from '@berth/db'
@@ -9,8 +8,8 @@ import { connectEngine, describeEndpoint } from '@berth/engine'
 import { type FakeEngine, heldFence, startFakeEngine } from '@berth/engine/testing'
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest'
 import { makeCertificates } from '../../../test/support/certificates.ts'
+import { startEngineFront, type FrontOptions } from '../../../test/support/engine-front.ts'
 import { until } from '../../../test/support/poll.ts'
-import { startTlsFront } from '../../../test/support/tls-front.ts'
 import { type DataFolder, openDataFolder } from '../data-folder.ts'
 import { clearNodes } from './clear-nodes.ts'
 
@@ -74,6 +73,14 @@ async function engineWith(apps: number, installation = data.installation): Promi
   return engine
 }
 
+/** A port that leads to the engine. */
+async function front(engine: FakeEngine, options: FrontOptions): Promise<number> {
+  const path = engine.endpoint.kind === 'unix' ? engine.endpoint.path : ''
+  const { port, close } = await startEngineFront(path, options)
+  closers.push(close)
+  return port
+}
+
 const registered = (name: string, engine: FakeEngine) =>
   insertNode(db, { name, endpoint: describeEndpoint(engine.endpoint) })
 
@@ -115,23 +122,20 @@ describe('clearing the nodes', () => {
     await certificates.certificate('server', 'ca')
     await certificates.certificate('client', 'ca')
     const ca = await certificates.trust('ca')
-    const path = engine.endpoint.kind === 'unix' ? engine.endpoint.path : ''
-    const front = await startTlsFront(path, { ...(await certificates.identity('server')), ca })
-    closers.push(() => front.close())
+    const port = await front(engine, { tls: { ...(await certificates.identity('server')), ca } })
     const keyring = await Keyring.fromFile(data.masterKeyFile)
     const uid = newId('NodeUid')
     const keys = JSON.stringify({ ca, ...(await certificates.identity('client')) })
     const tls = keyring.seal(keys, `node:${uid}:tls`)
-    await insertNode(db, { uid, name: 'behind-tls', endpoint: `tcp://127.0.0.1:${front.port}`, tls })
+    await insertNode(db, { uid, name: 'behind-tls', endpoint: `tcp://127.0.0.1:${port}`, tls })
     expect(await clear()).toEqual({ removed: 2, problems: [] })
     expect(engine.containers()).toEqual([])
   })
 
   test('reaches a node over plain TCP on ::1', async () => {
     const engine = await engineWith(1)
-    const path = engine.endpoint.kind === 'unix' ? engine.endpoint.path : ''
-    const front = await forward('::1', path)
-    await insertNode(db, { name: 'six', endpoint: `tcp://[::1]:${front}` })
+    const port = await front(engine, { host: '::1' })
+    await insertNode(db, { name: 'six', endpoint: `tcp://[::1]:${port}` })
     expect(await clear()).toEqual({ removed: 2, problems: [] })
   })
 
@@ -183,19 +187,3 @@ describe('clearing the nodes', () => {
     expect(await cleared).toEqual({ removed: 12, problems: [] })
   })
 })
-
-/** A TCP port that leads to a socket. */
-async function forward(host: string, socketPath: string): Promise<number> {
-  const server: Server = createServer((client) => {
-    const engine = connect(socketPath)
-    client.on('error', () => engine.destroy())
-    engine.on('error', () => client.destroy())
-    client.pipe(engine).pipe(client)
-  })
-  await new Promise<void>((resolve) => {
-    server.listen(0, host, resolve)
-  })
-  closers.push(() => new Promise((resolve) => server.close(resolve)))
-  const address = server.address()
-  return typeof address === 'object' && address !== null ? address.port : 0
-}

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { lstat, mkdir, readdir, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { Failure, messageOf } from '../failure.ts'
 import { type LayerEntry, type LayerFile, parentFolders, writeLayer } from './layer.ts'
 import { imageArchitecture, mainOf, nodeBaseLayer } from './node-base.ts'
@@ -99,10 +99,9 @@ async function appFiles(folder: string): Promise<{ files: LayerEntry[]; leftOut:
   const files: LayerEntry[] = []
   const leftOut: string[] = []
   for (const path of found.sort()) {
-    const parts = path.split('/')
-    if (parts.slice(0, -1).some((part) => notPacked.test(part))) continue
+    if (leftOut.some((above) => path.startsWith(`${above}/`))) continue
     const file = join(folder, path)
-    const about = notPacked.test(parts.at(-1) ?? '') ? undefined : await stat(file).catch(() => undefined)
+    const about = notPacked.test(basename(path)) ? undefined : await stat(file).catch(() => undefined)
     if (about?.isFile() === true) files.push(await appFile(file, `app/${path}`, about.mode))
     else if (about === undefined || !(await lstat(file)).isDirectory()) leftOut.push(path)
   }

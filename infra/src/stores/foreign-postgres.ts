@@ -10,7 +10,7 @@ const refusals: Record<string, string> = {
 }
 
 /** Looks at a Postgres that somebody else runs before Berth relies on it: it must answer and be new enough. */
-export async function checkForeignPostgres(url: string): Promise<void> {
+export async function checkForeignPostgres(url: string, oldest = oldestVersion): Promise<void> {
   let version: number
   try {
     version = await askVersion(url)
@@ -19,10 +19,8 @@ export async function checkForeignPostgres(url: string): Promise<void> {
       cause: error,
     })
   }
-  if (version < oldestVersion)
-    throw new Failure(
-      `The Postgres at DATABASE_URL is version ${version}; Berth needs ${oldestVersion} or newer.`,
-    )
+  if (version < oldest)
+    throw new Failure(`The Postgres at DATABASE_URL is version ${version}; Berth needs ${oldest} or newer.`)
 }
 
 async function askVersion(url: string): Promise<number> {
@@ -37,6 +35,8 @@ async function askVersion(url: string): Promise<number> {
 /** In our own words: those of the driver may carry the URL and with it the password. */
 function problemOf(error: unknown): string {
   if (error instanceof StoreUnavailableError) return `does not answer (${error.code})`
-  if (error instanceof StoreError) return refusals[error.code] ?? `refuses the connection (${error.code})`
-  return 'is not a URL of a Postgres database'
+  if (!(error instanceof StoreError) || !isSqlState(error.code)) return 'is not a URL of a Postgres database'
+  return refusals[error.code] ?? `refuses the connection (${error.code})`
 }
+
+const isSqlState = (code: string) => /^[0-9A-Z]{5}$/.test(code)

@@ -31,6 +31,21 @@ test('one that keeps them is fine, and so is one that does not tell', async () =
   await serving('-ERR unknown command\r\n', (url) => checkForeignRedis(url))
 })
 
+test.each(['6.0.16', '5.0.3'])('version %s is too old', async (version) => {
+  await serving(
+    `$22\r\n# Server\r\nredis_version:${version}\r\n${policyAnswer('noeviction')}`,
+    async (url) => {
+      await expect(checkForeignRedis(url)).rejects.toThrow(/is version \d\.0; Berth needs 6\.2 or newer/)
+    },
+  )
+})
+
+test.each(['6.2.0', '7.0.15', '10.0.1'])('version %s is new enough', async (version) => {
+  await serving(`$22\r\nredis_version:${version}\r\n${policyAnswer('noeviction')}`, (url) =>
+    checkForeignRedis(url),
+  )
+})
+
 test('a refused login and a dead address say so', async () => {
   expect(() => readPolicy('-WRONGPASS invalid username-password pair\r\n')).toThrow('WRONGPASS')
   await expect(checkForeignRedis('redis://127.0.0.1:1')).rejects.toThrow('REDIS_URL does not answer')

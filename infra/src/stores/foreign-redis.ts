@@ -2,9 +2,13 @@ import { createConnection, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { Failure, messageOf } from '../failure.ts'
 
+type Version = readonly [major: number, minor: number]
+
+const oldest: Version = [6, 2]
+
 /**
- * Looks at a Redis that somebody else runs before Berth relies on it: it must answer and must not forget keys
- * when its memory is full. A server that does not let us see its policy is taken as it is.
+ * Looks at a Redis that somebody else runs before Berth relies on it: it must answer, be new enough, and not forget
+ * keys when its memory is full. A server that does not let us see its version or policy is taken as it is.
  */
 export async function checkForeignRedis(url: string): Promise<void> {
   let answer: string
@@ -14,6 +18,11 @@ export async function checkForeignRedis(url: string): Promise<void> {
     throw new Failure(`REDIS_URL does not answer: ${messageOf(error)}.`, { cause: error })
   }
   const policy = readPolicy(answer)
+  const version = readVersion(answer)
+  if (version !== undefined && isOlder(version, oldest))
+    throw new Failure(
+      `The Redis at REDIS_URL is version ${version.join('.')}; Berth needs ${oldest.join('.')} or newer.`,
+    )
   if (policy !== undefined && policy !== 'noeviction')
     throw new Failure(`The Redis at REDIS_URL has maxmemory-policy ${policy}; Berth needs noeviction.`)
 }
@@ -25,6 +34,16 @@ export function readPolicy(answer: string): string | undefined {
   return /maxmemory-policy\r\n\$\d+\r\n([a-z-]+)/.exec(answer)?.[1]
 }
 
+/** The version in the answer to INFO, or undefined where that is not allowed. */
+function readVersion(answer: string): Version | undefined {
+  const [, major, minor] = /redis_version:(\d+)\.(\d+)/.exec(answer) ?? []
+  return major === undefined ? undefined : [Number(major), Number(minor)]
+}
+
+function isOlder(a: Version, b: Version): boolean {
+  return a[0] === b[0] ? a[1] < b[1] : a[0] < b[0]
+}
+
 function ask(url: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const { socket, login } = open(url)
@@ -33,7 +52,8 @@ function ask(url: string): Promise<string> {
     socket.once('error', reject)
     socket.once('close', () => resolve(answer))
     socket.on('data', (chunk: Buffer) => (answer += chunk.toString()))
-    socket.write([...login, ['CONFIG', 'GET', 'maxmemory-policy'], ['QUIT']].map(encode).join(''))
+    const questions = [['INFO', 'server'], ['CONFIG', 'GET', 'maxmemory-policy'], ['QUIT']]
+    socket.write([...login, ...questions].map(encode).join(''))
   })
 }
 
