@@ -18,26 +18,83 @@ const walls = {
     group: ['child_process', 'node:child_process', 'cluster', 'node:cluster'],
     message: 'Only infra and tests start processes.',
   },
+  environment: {
+    group: ['process', 'node:process'],
+    message: 'The global `process` does, and only main.ts reads the environment and handles signals.',
+  },
   apps: {
     regex:
       '(^|/)apps/(api|router|worker)(/|$)|^@berth/(api|router|worker)(/|$)|^(\\.\\./)+(api|router|worker)/src/',
     message: 'Apps never import each other.',
   },
-}
+  /** Whatever a package exports is found under its name; the walls below count on that. */
+  packagePaths: {
+    regex: '(^|/)packages/[a-z]+(/|$)|^(\\.\\./)+(contracts|db|engine|scheduler)/',
+    message: 'Import packages by their name.',
+  },
+  contracts: {
+    regex: '^@berth/contracts(/|$)',
+    message: 'packages/contracts and packages/scheduler stand alone.',
+  },
+  db: { regex: '^@berth/db(/|$)', message: 'API, worker and infra alone know the database.' },
+  engine: { regex: '^@berth/engine(/|$)', message: 'API, worker and infra alone know engines.' },
+  scheduler: { regex: '^@berth/scheduler(/|$)', message: 'Only the worker decides.' },
+} satisfies Record<string, { message: string } & ({ group: string[] } | { regex: string })>
 type Wall = keyof typeof walls
 
 type Rules = NonNullable<OxlintConfig['rules']>
 
-function everyWallBut(...open: Wall[]): Rules {
+/** Everything that is not behind a wall, and what is behind these. */
+function mayImport(...open: Wall[]): Rules {
   const closed = (Object.keys(walls) as Wall[]).filter((wall) => !open.includes(wall))
-  return { 'no-restricted-imports': ['error', { patterns: closed.map((wall) => walls[wall]) }] }
+  const patterns = closed.map((wall) => walls[wall])
+  return { 'no-restricted-imports': ['error', { patterns, paths: noShellPrograms }] }
 }
 
-/** Packages that decide import nothing outside themselves. */
+/** Also where processes are started: these two take a line for a shell. */
+const noShellPrograms = ['child_process', 'node:child_process'].map((name) => ({
+  name,
+  importNames: ['exec', 'execSync'],
+  message: 'No shell string anywhere: use execFile or spawn with a list of arguments.',
+}))
+
+/** `process.kill`, `process.pid` and the like are for all; what belongs to the whole process is for main.ts. */
+const ofMain = ['argv', 'env', 'exit', 'exitCode', 'on', 'once', 'addListener'].map((property) => ({
+  object: 'process',
+  property,
+  message: 'Only main.ts reads the environment, handles signals and ends the process.',
+}))
+const onlyInMain: Rules = { 'no-restricted-properties': ['error', ...ofMain] }
+const asMain: Rules = { 'no-restricted-properties': 'off' }
+
+/** Packages that decide import nothing outside themselves, and know no time, chance or machine. */
 const nothingOutside: Rules = {
   'no-restricted-imports': [
     'error',
-    { patterns: [{ regex: '^[^.]', message: 'packages/scheduler imports nothing outside itself.' }] },
+    {
+      patterns: [
+        { regex: '^[^.]', message: 'packages/scheduler imports nothing outside itself.' },
+        { regex: '(^|/)\\.\\./(.*/)?\\.\\./', message: 'packages/scheduler imports nothing outside itself.' },
+        walls.packagePaths,
+      ],
+    },
+  ],
+  'no-restricted-properties': [
+    'error',
+    { object: 'Math', property: 'random', message: 'Take a source of chance as an argument.' },
+  ],
+  'no-restricted-globals': [
+    'error',
+    ...['Date', 'performance', 'Temporal', 'setTimeout', 'setInterval', 'setImmediate', 'queueMicrotask'].map(
+      (name) => ({
+        name,
+        message: 'Take the time as an argument.',
+      }),
+    ),
+    ...['process', 'crypto', 'fetch', 'console', 'globalThis'].map((name) => ({
+      name,
+      message: 'packages/scheduler decides and does nothing.',
+    })),
   ],
 }
 
@@ -69,21 +126,45 @@ export default defineConfig({
     'no-shadow': 'off',
     eqeqeq: ['error', 'always', { null: 'ignore' }],
     'no-unmodified-loop-condition': 'off',
-    ...everyWallBut(),
+    'berth/no-shell': 'error',
+    ...onlyInMain,
+    ...mayImport(),
   },
+  jsPlugins: ['./test/lint/no-shell.ts'],
   ignorePatterns: ['packages/db/migrations/**'],
   overrides: [
     { files: ['packages/scheduler/src/**'], rules: nothingOutside },
-    { files: ['packages/scheduler/src/**/*.test.ts'], rules: everyWallBut() },
-    { files: ['packages/engine/**'], rules: everyWallBut('docker') },
-    { files: ['packages/db/**'], rules: everyWallBut('sql') },
-    { files: ['apps/api/src/queue/**', 'apps/worker/src/queue/**'], rules: everyWallBut('queue', 'redis') },
-    { files: ['apps/worker/src/redis/**', 'apps/router/src/redis/**'], rules: everyWallBut('redis') },
-    { files: ['apps/router/src/upstream/**'], rules: everyWallBut('proxying') },
-    { files: ['apps/router/src/**/*.test.ts'], rules: everyWallBut('redis', 'processes') },
-    { files: ['apps/worker/src/**/*.test.ts'], rules: everyWallBut('redis', 'queue') },
-    { files: ['apps/api/src/**/*.test.ts'], rules: everyWallBut('redis', 'queue') },
-    { files: ['infra/**', 'samples/**'], rules: everyWallBut('processes') },
-    { files: ['test/**'], rules: everyWallBut('processes', 'redis', 'sql') },
+    {
+      files: ['packages/scheduler/src/**/*.test.ts'],
+      rules: { ...mayImport(), 'no-restricted-globals': 'off' },
+    },
+    { files: ['packages/engine/**'], rules: mayImport('contracts', 'docker') },
+    { files: ['packages/db/**'], rules: mayImport('contracts', 'sql') },
+    { files: ['apps/api/**'], rules: mayImport('contracts', 'db', 'engine') },
+    { files: ['apps/api/src/queue/**'], rules: mayImport('contracts', 'db', 'queue', 'redis') },
+    { files: ['apps/api/src/**/*.test.ts'], rules: mayImport('contracts', 'db', 'engine', 'queue', 'redis') },
+    { files: ['apps/router/**'], rules: mayImport('contracts') },
+    { files: ['apps/router/src/redis/**'], rules: mayImport('contracts', 'redis') },
+    { files: ['apps/router/src/upstream/**'], rules: mayImport('contracts', 'proxying') },
+    { files: ['apps/router/src/**/*.test.ts'], rules: mayImport('contracts', 'redis', 'processes') },
+    { files: ['apps/worker/**'], rules: mayImport('contracts', 'db', 'engine', 'scheduler') },
+    { files: ['apps/worker/src/queue/**'], rules: mayImport('contracts', 'db', 'queue', 'redis') },
+    { files: ['apps/worker/src/redis/**'], rules: mayImport('contracts', 'redis') },
+    {
+      files: ['apps/worker/src/**/*.test.ts'],
+      rules: mayImport('contracts', 'db', 'engine', 'scheduler', 'queue', 'redis'),
+    },
+    { files: ['infra/**'], rules: mayImport('contracts', 'db', 'engine', 'processes') },
+    {
+      files: ['test/**'],
+      rules: {
+        ...mayImport('contracts', 'db', 'engine', 'scheduler', 'processes', 'redis', 'sql'),
+        ...asMain,
+      },
+    },
+    {
+      files: ['**/main.ts', '**/migrate-main.ts', '**/generate-migration.ts', 'samples/**', '**/*.test.ts'],
+      rules: asMain,
+    },
   ],
 })

@@ -223,7 +223,7 @@ describe('up that cannot start', () => {
       /REDIS_URL does not answer: .*ECONNREFUSED/,
     ],
   ])('because of %s says so in one sentence', async (_, env, sentence) => {
-    const outcome = await berth.berth(['up'], env as Record<string, string>)
+    const outcome = await berth.berth(['up'], env)
     expect(outcome).toEqual(refused(sentence))
     expect(outcome.errors.trim().split('\n')).toHaveLength(1)
     expect(outcome.errors).not.toContain('secret')

@@ -76,9 +76,9 @@ async function engineWith(apps: number, installation = data.installation): Promi
 /** A port that leads to the engine. */
 async function front(engine: FakeEngine, options: FrontOptions): Promise<number> {
   const path = engine.endpoint.kind === 'unix' ? engine.endpoint.path : ''
-  const { port, close } = await startEngineFront(path, options)
-  closers.push(close)
-  return port
+  const started = await startEngineFront(path, options)
+  closers.push(() => started.close())
+  return started.port
 }
 
 const registered = (name: string, engine: FakeEngine) =>
