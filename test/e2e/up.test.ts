@@ -5,7 +5,7 @@ import { dirname, join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { identify, isAlive } from '../../infra/src/machine/process-identity.ts'
 import { askEdge } from '../support/edge.ts'
-import { freePorts } from '../support/platform.ts'
+import { freePorts } from '../support/free-ports.ts'
 import { until } from '../support/poll.ts'
 
 const projectFolder = resolve(import.meta.dirname, '../..')

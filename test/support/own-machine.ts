@@ -25,7 +25,7 @@ exec chroot . /bin/sh -c 'touch /run/is-up; exec sleep infinity'
 
 export type Ran = { code: number | null; output: string; errors: string }
 
-export type RunOptions = {
+type RunOptions = {
   /** The uid and gid to run as; root by default. */
   user?: number
   env?: Record<string, string>

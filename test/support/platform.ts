@@ -1,4 +1,3 @@
-import { createServer } from 'node:net'
 import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { readFile } from 'node:fs/promises'
@@ -22,6 +21,7 @@ import { askProcess, askRestart, readStatus } from '../../infra/src/supervisor/c
 import type { ProcessStatus } from '../../infra/src/supervisor/supervised-process.ts'
 import { askEdge, type EdgeAnswer, type EdgeRequest } from './edge.ts'
 import type { EngineConnection } from './engines.ts'
+import { freePorts } from './free-ports.ts'
 import { until } from './poll.ts'
 import { note, type Slot } from './slot.ts'
 
@@ -294,25 +294,4 @@ async function processFamily(pid: number): Promise<number[]> {
   const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')
   const pids = children.split(' ').filter(Boolean).map(Number)
   return [pid, ...(await Promise.all(pids.map(processFamily))).flat()]
-}
-
-/** Five ports that were free a moment ago. */
-export async function freePorts(): Promise<Ports> {
-  const names = Object.keys(portVariables) as PortName[]
-  const servers = await Promise.all(
-    names.map(
-      () =>
-        new Promise<ReturnType<typeof createServer>>((done, reject) => {
-          const server = createServer()
-          server.once('error', reject)
-          server.listen(0, '127.0.0.1', () => done(server))
-        }),
-    ),
-  )
-  const ports = servers.map((server) => {
-    const address = server.address()
-    return typeof address === 'object' && address !== null ? address.port : 0
-  })
-  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))))
-  return Object.fromEntries(names.map((name, index) => [name, ports[index]])) as Ports
 }

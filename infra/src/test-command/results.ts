@@ -9,7 +9,7 @@ export type VitestReport = {
 }
 
 /** A test is known by its file and its name; two files may use the same words. */
-export type TestName = { file: string; name: string }
+type TestName = { file: string; name: string }
 
 /**
  * `file` is empty for a failure of the whole group (no report, no test, an error outside tests). `name` is the file

@@ -6,7 +6,7 @@ import { type FailedTest, type GroupResult, joinSecondRun, summaryLine } from '.
 import { runGroup, type TestGroup, type TestPlace, testGroups } from './vitest-group.ts'
 
 /** Removes what test runs that are gone have left on the machine; test/support knows how. */
-export type ClearLeftovers = () => Promise<number>
+type ClearLeftovers = () => Promise<number>
 
 export type TestRun = {
   project: string

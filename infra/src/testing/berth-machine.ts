@@ -1,7 +1,7 @@
 import { appendFileSync, chmodSync, chownSync, lstatSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
-import { createServer, type Server } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
+import { freePorts } from '../../../test/support/free-ports.ts'
 import { type OwnMachine, type Ran, startOwnMachine } from '../../../test/support/own-machine.ts'
 import { type Ports, portVariables } from '../settings.ts'
 import type { SupervisorStatus } from '../supervisor/supervisor.ts'
@@ -117,25 +117,4 @@ function openWayTo(machine: OwnMachine, folder: string): void {
     const place = machine.path(at)
     chmodSync(place, lstatSync(place).mode | 0o011)
   }
-}
-
-/** As many ports as Berth has, free a moment ago. */
-async function freePorts(): Promise<Ports> {
-  const names = Object.keys(portVariables) as (keyof Ports)[]
-  const servers = await Promise.all(names.map(() => hold(0)))
-  const found = servers.map((server) => {
-    const address = server.address()
-    return typeof address === 'object' && address !== null ? address.port : 0
-  })
-  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))))
-  return Object.fromEntries(names.map((name, index) => [name, found[index] ?? 0])) as Ports
-}
-
-/** Listens on a port of 127.0.0.1. */
-export function hold(port: number): Promise<Server> {
-  const server = createServer()
-  return new Promise((done, reject) => {
-    server.once('error', reject)
-    server.listen(port, '127.0.0.1', () => done(server))
-  })
 }
