@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { access, chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -26,15 +26,48 @@ async function fakeNpm(body: string): Promise<void> {
   await chmod(npm, 0o755)
 }
 
-async function install(): Promise<{ code: number | null; errors: string }> {
+type Installed = { code: number | null; errors: string }
+
+/** `path` is where programs are looked for after the ones of the test; that of this process by default. */
+async function install(path = process.env['PATH'] ?? ''): Promise<Installed> {
   const child = spawn('/bin/sh', [script, project], {
-    env: { ...process.env, PATH: `${join(folder, 'bin')}:${process.env['PATH'] ?? ''}` },
+    env: { ...process.env, PATH: `${join(folder, 'bin')}:${path}` },
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   let errors = ''
   child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
   return { code, errors }
+}
+
+/** A folder with nothing but the programs that the script itself calls. */
+async function bareTools(): Promise<string> {
+  const tools = join(folder, 'tools')
+  await mkdir(tools)
+  for (const name of ['sha256sum', 'cut', 'cat', 'id', 'flock', 'rm', 'uname', 'mkdir', 'chmod', 'sh'])
+    await symlink(await findProgram(name), join(tools, name))
+  return tools
+}
+
+async function findProgram(name: string): Promise<string> {
+  for (const place of ['/usr/bin', '/bin'])
+    if (
+      await access(join(place, name)).then(
+        () => true,
+        () => false,
+      )
+    )
+      return join(place, name)
+  throw new Error(`this machine has no ${name}`)
+}
+
+async function fakeNode(version: string): Promise<void> {
+  const node = join(folder, 'bin', 'node')
+  await writeFile(
+    node,
+    `#!/bin/sh\ncase $1 in -p) echo ${version.split('.')[0]} ;; *) echo v${version} ;; esac\n`,
+  )
+  await chmod(node, 0o755)
 }
 
 const calls = async () => (await readFile(join(folder, 'calls'), 'utf8')).trim().split('\n').length
@@ -68,4 +101,41 @@ test('a failed install says so and leaves no mark', async () => {
   expect(failed.errors).toContain('network is down')
   expect(failed.errors).toContain('berth: npm ci failed; the lines above say why.')
   expect(await calls()).toBe(2)
+})
+
+test('says what is missing on the machine, one thing at a time', async () => {
+  const tools = await bareTools()
+  const said = async () => (await install(tools)).errors
+  expect(await said()).toBe(
+    'berth: Node 20 or newer and npm are needed; install them first (https://nodejs.org).\n',
+  )
+  await fakeNode('18.19.0')
+  expect(await said()).toBe('berth: Node 20 or newer is needed to install, this machine has v18.19.0.\n')
+  await fakeNode('20.20.2')
+  expect(await said()).toBe('Installing npm dependencies ...\n')
+  await rm(join(folder, 'bin', 'npm'))
+  await rm(join(project, 'node_modules'), { recursive: true })
+  expect(await said()).toBe('berth: npm is needed beside Node; install it first.\n')
+})
+
+test('names the processor that has no pinned Node', async () => {
+  await fakeNpm(':')
+  const { code, errors } = await install()
+  expect(code).toBe(1)
+  expect(errors).toMatch(/berth: There is no pinned Node for Linux \S+; Linux on x64 or arm64 is needed\.\n$/)
+})
+
+test('leaves a folder of somebody else alone', async () => {
+  await chmod(folder, 0o755)
+  const child = spawn(
+    'setpriv',
+    ['--reuid=nobody', '--regid=nogroup', '--clear-groups', '/bin/sh', script, project],
+    {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  )
+  let errors = ''
+  child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
+  await new Promise((resolve) => child.once('close', resolve))
+  expect(errors).toMatch(/^berth: \S+\/project cannot be written by \S+; run \.\/berth as its owner\.\n$/)
 })
