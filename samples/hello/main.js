@@ -3,7 +3,8 @@ import { hostname } from 'node:os'
 
 /*
  * The sample service: says which revision and replica answered, how often this replica was asked, and what
- * the request looked like when it arrived here.
+ * the request looked like when it arrived here. A replica is known inside by its hostname, the beginning of the id of
+ * its sandbox.
  */
 
 let requests = 0
@@ -19,7 +20,7 @@ const server = createServer((request, response) => {
     message: 'Hello from Berth',
     service: process.env.K_SERVICE ?? null,
     revision: process.env.K_REVISION ?? null,
-    replica: hostname(),
+    hostname: hostname(),
     requests,
     uptimeSeconds: Math.round(process.uptime()),
     method: request.method,

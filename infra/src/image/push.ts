@@ -1,9 +1,10 @@
 import { createReadStream } from 'node:fs'
 import { request } from 'node:http'
-import { pipeline } from 'node:stream/promises'
 import { Failure, messageOf } from '../failure.ts'
 import { callHttp } from '../http-call.ts'
 import { type BuiltImage, manifestType, sha256 } from './node-image.ts'
+
+const uploadTimeoutMs = 300_000
 
 export type PushTarget = { host: string; port: number; repository: string; tag: string }
 
@@ -75,24 +76,27 @@ async function ensureBlob(
   await send(location.pathname + location.search)
 }
 
+/** What counts is the answer: it may come before the last write has been told to be done. */
 async function upload(to: PushTarget, path: string, size: number, file: string): Promise<void> {
-  const outgoing = request({
-    host: to.host,
-    port: to.port,
-    method: 'PUT',
-    path,
-    agent: false,
-    headers: { 'content-type': 'application/octet-stream', 'content-length': size },
-    signal: AbortSignal.timeout(300_000),
-  })
-  const answered = new Promise<number>((resolve, reject) => {
+  const status = await new Promise<number>((resolve, reject) => {
+    const outgoing = request({
+      host: to.host,
+      port: to.port,
+      method: 'PUT',
+      path,
+      agent: false,
+      headers: { 'content-type': 'application/octet-stream', 'content-length': size },
+      signal: AbortSignal.timeout(uploadTimeoutMs),
+    })
     outgoing.once('error', reject)
     outgoing.once('response', (incoming) => {
       incoming.resume()
       resolve(incoming.statusCode ?? 0)
     })
+    createReadStream(file)
+      .once('error', (error) => outgoing.destroy(error))
+      .pipe(outgoing)
   })
-  const [status] = await Promise.all([answered, pipeline(createReadStream(file), outgoing)])
   if (status !== 201) throw new Failure(`The registry refused a layer with status ${status}.`)
 }
 
