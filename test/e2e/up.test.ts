@@ -1,53 +1,64 @@
-import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { apiClient } from '../../infra/src/api-client.ts'
+import { portState } from '../../infra/src/machine/port-holder.ts'
 import { identify, isAlive } from '../../infra/src/machine/process-identity.ts'
+import { berthEntry } from '../support/berth-entry.ts'
+import { listContainers } from '../support/containers.ts'
 import { askEdge } from '../support/edge.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { until } from '../support/poll.ts'
 
-const projectFolder = resolve(import.meta.dirname, '../..')
 const { data: platformData, engines, slot } = inject('platform')
+const [engine] = engines
 const data = join(dirname(platformData), 'up')
-let env: NodeJS.ProcessEnv
+let berth: ReturnType<typeof berthEntry>
 let ports: Awaited<ReturnType<typeof freePorts>>
 
-type Ran = { code: number; output: string }
-
-/** Runs the entry as a user would, with a data folder and ports of its own and a test engine as the local one. */
-function berth(...args: string[]): Promise<Ran> {
-  return new Promise((resolve) => {
-    const options = { env, cwd: projectFolder, timeout: 200_000 }
-    execFile(join(projectFolder, 'berth'), args, options, (error, stdout, stderr) => {
-      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1
-      resolve({ code, output: `${stdout}${stderr}` })
-    })
-  })
-}
-
-type Status = { processes: { name: string; state: string; pid: number | null }[]; pid: number }
+type Status = { installation: string; processes: { name: string; state: string; pid: number | null }[] }
 const status = async () => JSON.parse((await berth('status', '--json')).output) as Status
+
+/** What the engine of node `local` holds of an installation. */
+const containersOf = (installation: string) =>
+  engine === undefined ? Promise.reject(new Error('no engine')) : listContainers(engine, installation)
 
 const sample = () => askEdge(ports.edge, { host: `hello.localhost:${ports.edge}` })
 
+type Answer = {
+  service: string
+  revision: string
+  hostname: string
+  requests: number
+  headers: Record<string, string>
+}
+
+/** The sample says which revision and replica it is, counts, and shows what reached it. */
+async function expectToKnowItself(): Promise<void> {
+  const first = (await sample()).json<Answer>()
+  const second = (await sample()).json<Answer>()
+  expect(first).toMatchObject({ service: 'hello', revision: 'hello-00001' })
+  expect(second).toMatchObject({ hostname: first.hostname, requests: first.requests + 1 })
+  expect(second.headers).toMatchObject({
+    host: `hello.localhost:${ports.edge}`,
+    'x-forwarded-proto': 'http',
+    'x-forwarded-for': expect.any(String) as string,
+    'x-request-id': expect.any(String) as string,
+    traceparent: expect.any(String) as string,
+  })
+  const token = (await readFile(join(data, 'admin-token'), 'utf8')).trim()
+  const { body } = await apiClient(ports.api, token).expect([200], 'GET', '/services/hello/replicas')
+  const { items } = body as { items: { containers: { name: string; id: string }[] }[] }
+  const sandboxes = items.flatMap(({ containers }) => containers.filter(({ name }) => name === 'sandbox'))
+  expect(sandboxes.map(({ id }) => id.slice(0, 12))).toContain(first.hostname)
+}
+
 beforeAll(async () => {
   ports = await freePorts()
-  env = {
-    ...process.env,
-    BERTH_DATA: data,
-    BERTH_EDGE_PORT: String(ports.edge),
-    BERTH_API_PORT: String(ports.api),
-    BERTH_ROUTER_ADMIN_PORT: String(ports.routerAdmin),
-    BERTH_WORKER_ADMIN_PORT: String(ports.workerAdmin),
-    BERTH_REGISTRY_PORT: String(ports.registry),
-    // Within the slot's own block, whose bridges the tests clear away.
-    BERTH_NETWORK_CIDR: `198.19.${slot * 32 + 24}.0/22`,
-    DOCKER_HOST: `unix://${engines[0]?.socketPath}`,
-    DATABASE_URL: '',
-    REDIS_URL: '',
-  }
+  const networkCidr = `198.19.${slot * 32 + 24}.0/22`
+  berth = berthEntry({ data, ports, engineSocket: engine?.socketPath ?? '', networkCidr })
 })
 afterAll(() => berth('down'))
 
@@ -57,6 +68,7 @@ describe('./berth', () => {
     expect(first).toMatchObject({ code: 0 })
     expect(first.output).toContain(`http://hello.localhost:${ports.edge}`)
     expect((await sample()).status).toBe(200)
+    await expectToKnowItself()
     const before = await status()
     const second = await berth('up')
     expect(second).toMatchObject({ code: 0 })
@@ -82,13 +94,18 @@ describe('./berth', () => {
     })
   })
 
-  test('down leaves no process and no listening port, and up brings the sample back', async () => {
-    const { processes } = await status()
+  test('down leaves no process, no listening port and no container, and up brings the sample back', async () => {
+    const { processes, installation } = await status()
+    expect(await containersOf(installation)).not.toEqual([])
     const running = processes.flatMap(({ pid }) => (pid === null ? [] : (identify(pid) ?? [])))
     expect(running.length).toBeGreaterThan(4)
     expect(await berth('down')).toMatchObject({ code: 0 })
     expect(running.filter(isAlive)).toEqual([])
     await expect(sample()).rejects.toThrow(/ECONNREFUSED/)
+    for (const port of Object.values(ports)) expect(await portState(port, '127.0.0.1')).toBe('free')
+    expect(await portState(ports.edge, '::1')).not.toBe('taken')
+    // The engine itself goes on, with nothing of this Berth left on it.
+    expect(await containersOf(installation)).toEqual([])
     expect(await berth('up')).toMatchObject({ code: 0 })
     await until(async () => (await sample()).status === 200, {
       timeoutMs: 60_000,
