@@ -22,13 +22,14 @@ import { up } from './up.ts'
 
 async function run(command: Command, settings: Settings): Promise<void> {
   switch (command.kind) {
-    case 'up':
-      return await up(settings, command.foreground ? endAsked() : undefined)
-    case 'down': {
-      // Loaded where it is needed: the database's and the engine's libraries take longer than most commands.
-      const { down } = await import('./down.ts')
-      return await down(settings)
+    case 'up': {
+      const foreground = command.foreground ? endAsked() : undefined
+      await up(settings, foreground)
+      if (foreground?.aborted === true) await down(settings)
+      return
     }
+    case 'down':
+      return await down(settings)
     case 'status':
       if (!(await status(settings, command.json))) process.exitCode = 1
       return
@@ -65,6 +66,12 @@ async function run(command: Command, settings: Settings): Promise<void> {
     case 'help':
       process.stdout.write(usage)
   }
+}
+
+/** Loaded where it is needed: the libraries of database and engine take longer than most commands. */
+async function down(settings: Settings): Promise<void> {
+  const { down: takeDown } = await import('./down.ts')
+  await takeDown(settings)
 }
 
 /** Aborts with the first SIGINT or SIGTERM; the second one ends the process as it always does. */

@@ -7,7 +7,7 @@ import { type BerthMachine, startBerthMachine } from './testing/berth-machine.ts
 let berth: BerthMachine
 
 beforeAll(async () => {
-  berth = await startBerthMachine('ada')
+  berth = await startBerthMachine({ owner: 'ada' })
 })
 
 afterAll(() => berth.close())

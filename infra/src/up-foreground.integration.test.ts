@@ -31,7 +31,7 @@ describe('up --foreground', () => {
     expect(await berth.processes()).toEqual(new Map())
   })
 
-  test.each(['supervisor', 'postgres', 'api'])(
+  test.each(['supervisor', 'api'])(
     'is taken down in the middle of its start, when there is %s already, and leaves nothing',
     async (name) => {
       const up = berth.begin(['up', '--foreground'])

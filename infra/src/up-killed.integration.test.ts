@@ -18,9 +18,7 @@ const runs = async (name: string) => (await berth.processes()).has(name)
 /** Where the first start stands when it is killed, from its first trace to its last step. */
 const moments: [string, () => Promise<boolean>][] = [
   ['there is a key', () => has('master.key')],
-  ['the supervisor runs', () => runs('supervisor')],
   ['the database is made', () => has('postgres.new')],
-  ['Postgres runs', () => runs('postgres')],
   ['the router runs', () => runs('router')],
 ]
 

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { until } from '../../test/support/poll.ts'
 import { callHttp } from './http-call.ts'
 import { portState } from './machine/port-holder.ts'
@@ -13,10 +13,6 @@ let berth: BerthMachine
 
 beforeAll(async () => {
   berth = await startBerthMachine()
-})
-
-afterEach(async () => {
-  await berth.berth(['down'])
 })
 
 afterAll(() => berth.close())
@@ -39,18 +35,19 @@ test('up starts everything once; a second up changes nothing; down ends it all',
   expect((await berth.berth(['up'])).code).toBe(0)
   expect(await berth.processes()).toEqual(before)
   expect((await berth.berth(['status'])).output).toContain('is ready.')
+
+  // The router is a user of its own, also in a folder that this user may not enter.
+  expect(await askEdge()).toBe('65532')
+  expect(await berth.berth(['restart', 'router'])).toMatchObject({ code: 0, errors: '' })
+  await until(async () => (await berth.processes()).get('router') !== before.get('router'))
+  expect(await askEdge()).toBe('65532')
+
   expect(await berth.berth(['down'])).toMatchObject({ code: 0, errors: '' })
   expect(await berth.processes()).toEqual(new Map())
   for (const port of Object.values(berth.ports)) expect(await portState(port, '127.0.0.1')).toBe('free')
   expect((await berth.berth(['status'])).errors).toBe(
     'berth: Berth is not running; start it with ./berth up.\n',
   )
-})
-
-test('the router runs as a user of its own, also from a folder that this user may not enter', async () => {
-  await berth.berth(['up'])
-  const answer = await callHttp({ target: { port: berth.ports.edge }, path: '/' })
-  expect(answer.body).toBe('65532')
 })
 
 test('a port that is taken is named with its variable and its holder', async () => {
@@ -69,10 +66,6 @@ test('a port that is taken is named with its variable and its holder', async () 
   expect(await berth.processes()).toEqual(new Map())
 })
 
-test('a restart of the router keeps its socket and gives a new process', async () => {
-  await berth.berth(['up'])
-  const before = (await berth.processes()).get('router')
-  expect(await berth.berth(['restart', 'router'])).toMatchObject({ code: 0, errors: '' })
-  await until(async () => (await berth.processes()).get('router') !== before)
-  expect((await callHttp({ target: { port: berth.ports.edge }, path: '/' })).status).toBe(200)
-})
+async function askEdge(): Promise<string> {
+  return (await callHttp({ target: { port: berth.ports.edge }, path: '/' })).body
+}

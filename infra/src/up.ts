@@ -21,8 +21,8 @@ import { takeUpLock } from './up-lock.ts'
  * Brings everything up and returns when it is ready; the first time that is when the sample answers. What runs
  * already stays as it is; what an earlier start left half done is ended or finished.
  *
- * With `foreground` it stays until that aborts or Berth is stopped in another way, and takes everything down when it
- * aborts, also in the middle of the start.
+ * With `foreground` it stays until that aborts, also in the middle of the start, or Berth is stopped in another way.
+ * What is up then is taken down by whoever has aborted it.
  */
 export async function up(settings: Settings, foreground?: AbortSignal): Promise<void> {
   const data = await openDataFolder(settings.data)
@@ -32,7 +32,6 @@ export async function up(settings: Settings, foreground?: AbortSignal): Promise<
     await bringUp(settings, data, run, foreground)
   } catch (error) {
     if (foreground?.aborted !== true) throw error
-    await stopBerth(run)
   } finally {
     await release()
   }
@@ -162,5 +161,4 @@ async function stayUntilStopped(data: DataFolder, run: RunFolder, asked: AbortSi
     }
     await delay(lookEveryMs, undefined, { signal: asked }).catch(() => undefined)
   }
-  await stopBerth(run)
 }

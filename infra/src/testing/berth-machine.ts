@@ -31,12 +31,15 @@ export type BerthMachine = {
 }
 
 /** Of root, cloned into /root, which only root may enter; or of a user without rights. */
-export async function startBerthMachine(owner: 'root' | 'ada' = 'root'): Promise<BerthMachine> {
+export async function startBerthMachine(
+  options: { owner?: 'root' | 'ada'; migrated?: boolean } = {},
+): Promise<BerthMachine> {
+  const { owner = 'root', migrated = false } = options
   const machine = await startOwnMachine()
   const home = owner === 'root' ? '/root' : '/home/ada'
   const project = join(home, 'berth')
   if (owner === 'ada') await addUser(machine, home)
-  await makeStandInProject(realProject, machine.path(project))
+  await makeStandInProject(realProject, machine.path(project), { migrated })
   if (owner === 'ada') await machine.run(['chown', '-R', `${ada.uid}:${ada.uid}`, project])
   openWayTo(machine, realProject)
   const ports = await freePorts()
@@ -49,12 +52,12 @@ export async function startBerthMachine(owner: 'root' | 'ada' = 'root'): Promise
     BERTH_LOCAL_NODE: 'none',
     ...(Object.fromEntries(variables) as Record<string, string>),
   }
-  const options = owner === 'ada' ? { user: ada.uid } : {}
+  const user = owner === 'ada' ? { user: ada.uid } : {}
   const data = join(project, '.berth')
 
   const begin: BerthMachine['begin'] = (words, env = {}) =>
     machine.begin([node, join(project, 'infra/src/main.ts'), ...words], {
-      ...options,
+      ...user,
       env: { ...common, ...env },
     })
 
