@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 /**
  * Unit tests stand beside the code as `*.test.ts` and touch nothing outside their process.
  * Integration tests (`*.integration.test.ts`) use real Postgres, Redis and a fake engine on a unix socket.
+ * Machine tests (`*.machine.test.ts`) type the commands on machines of their own, with stand-ins for the apps.
  * End-to-end and chaos tests run a whole platform on real Docker Engines.
  */
 export default defineConfig({
@@ -14,7 +15,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{apps,packages,infra,samples,test/support}/**/*.test.ts', 'test/*.test.ts'],
-          exclude: ['**/*.integration.test.ts', '**/node_modules/**'],
+          exclude: ['**/*.integration.test.ts', '**/*.machine.test.ts', '**/node_modules/**'],
           // Nothing is mocked as a module and files keep to themselves: importing everything per file doubled the time.
           isolate: false,
           testTimeout: 20_000,
@@ -27,6 +28,14 @@ export default defineConfig({
           globalSetup: ['test/support/integration-stores.ts'],
           isolate: false,
           testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'machine',
+          include: ['infra/**/*.machine.test.ts'],
+          testTimeout: 120_000,
           hookTimeout: 60_000,
         },
       },

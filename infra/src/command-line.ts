@@ -22,7 +22,7 @@ export const usage = `Usage: ./berth <command>
   restore <file>                fill an empty database from such a file; Berth must be down
   image build <folder> <file>   pack a Node app into an image archive, without any registry
   image push <folder> <ref>     pack a Node app and push it, for example to 127.0.0.1:5050/hello:1
-  test [--fast]                 run all tests; --fast: those that need no Docker
+  test [--fast]                 run all tests; --fast: unit and integration tests, without Docker
   packages                      install the Debian packages that are missing
 `
 

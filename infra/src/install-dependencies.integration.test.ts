@@ -128,7 +128,7 @@ test('names the processor that has no pinned Node', async () => {
 test('leaves a folder of somebody else alone', async () => {
   await chmod(folder, 0o755)
   const child = spawn(
-    'setpriv',
+    '/usr/bin/setpriv',
     ['--reuid=nobody', '--regid=nogroup', '--clear-groups', '/bin/sh', script, project],
     {
       stdio: ['ignore', 'ignore', 'pipe'],

@@ -86,7 +86,9 @@ async function packImage(settings: Settings, folder: string): Promise<BuiltImage
   const cache = imageCache(settings.project, settings.data)
   const { leftOut, ...image } = await buildNodeImage({ folder, nodeBinary, cache })
   if (leftOut.length > 0)
-    say(`Left out: ${leftOut.join(', ')}. Dependencies, tests, links and hidden files are not packed.`)
+    say(
+      `Left out: ${leftOut.join(', ')} (dependencies, tests, documents, linked folders and hidden files are not packed).`,
+    )
   return image
 }
 

@@ -10,7 +10,7 @@ type ClearLeftovers = () => Promise<number>
 
 export type TestRun = {
   project: string
-  /** Leaves out the groups that start Docker Engines. */
+  /** Runs the first group alone, in which no Docker Engine and no whole Berth is started. */
   fast: boolean
   environment: NodeJS.ProcessEnv
   clear: ClearLeftovers

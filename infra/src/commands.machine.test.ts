@@ -93,7 +93,7 @@ describe('beside a Berth that runs', () => {
       const { code, output, errors } = await berth.berth(['image', 'push', folder, `${registry()}/shop:1`])
       expect({ code, errors }).toEqual({ code: 0, errors: '' })
       expect(output).toContain(
-        'Left out: .env, lib/price.test.js, linked, node_modules. Dependencies, tests, links and hidden files are not packed.',
+        'Left out: .env, lib/price.test.js, linked, node_modules (dependencies, tests, documents, linked folders and hidden files are not packed).',
       )
       const digest = /^\S+\/shop:1 is (sha256:[0-9a-f]{64})$/m.exec(output)?.[1]
       const manifest = await callHttp({
