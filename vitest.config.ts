@@ -14,7 +14,10 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{apps,packages,infra,samples,test/support}/**/*.test.ts', 'test/*.test.ts'],
+          include: [
+            '{apps,packages,infra,samples,test/support,test/chaos/suite}/**/*.test.ts',
+            'test/*.test.ts',
+          ],
           exclude: ['**/*.integration.test.ts', '**/*.machine.test.ts', '**/node_modules/**'],
           // Nothing is mocked as a module and files keep to themselves: importing everything per file doubled the time.
           isolate: false,
@@ -52,7 +55,7 @@ export default defineConfig({
       {
         test: {
           name: 'chaos',
-          include: ['test/chaos/**/*.test.ts'],
+          include: ['test/chaos/*.test.ts'],
           globalSetup: ['test/support/platform-setup.ts'],
           fileParallelism: false,
           testTimeout: 300_000,

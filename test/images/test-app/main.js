@@ -8,6 +8,7 @@ import { acceptWebSocket } from './web-socket.js'
  *   LISTEN           "port" (default), "none", "loopback" (127.0.0.1 only), "other" (PORT + 1)
  *   EXIT_AFTER_MS    ends after this time, with EXIT_CODE (default 1)
  *   IGNORE_SIGTERM   "1": goes on until it is killed
+ *   EXIT_AT_ONCE     "1": ends on SIGTERM without finishing anything
  *   START_LOG        a line that is printed before anything else
  * What it answers is in routes.js.
  */
@@ -58,6 +59,7 @@ if (process.env.EXIT_AFTER_MS !== undefined) {
 process.on('SIGTERM', () => {
   console.log('got SIGTERM')
   if (process.env.IGNORE_SIGTERM === '1') return
+  if (process.env.EXIT_AT_ONCE === '1') process.exit(0)
   server.close(() => process.exit(0))
   server.closeIdleConnections()
 })

@@ -1,0 +1,85 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { longest, nowMs } from '../clock.ts'
+import type { Fault, Finding } from '../fault.ts'
+import { replicaCount, type SigtermHabit } from '../probed-service.ts'
+import type { Stage } from '../stage.ts'
+
+/** What a team does all day, which must never be a fault: deployments in a row, scale-ins, and a bad revision. */
+export const rolloutFaults: readonly Fault[] = [
+  deployments('exits at once'),
+  deployments('ignores it'),
+  {
+    name: 'scale-ins',
+    target: { requests: { kind: 'none' } },
+    run: scaleInAndOut,
+  },
+  {
+    name: 'crashing revision',
+    target: { requests: { kind: 'none' }, state: 'the old revision serves throughout' },
+    run: deployWhatCrashes,
+  },
+]
+
+/** At 200 requests per second, twenty rounds of this length make more than 20,000 requests. */
+const roundMs = 5500
+
+function deployments(habit: SigtermHabit): Fault {
+  return {
+    name: `deployments, app ${habit}`,
+    target: ({ extent }) => ({
+      requests: { kind: 'none', ...(extent === 'full' ? { atLeast: 20_000 } : {}) },
+      state: 'each succeeds',
+    }),
+    async run(stage) {
+      const { service } = stage
+      const injectedAt = nowMs()
+      const took: number[] = []
+      const problems: string[] = []
+      for (let round = 0; round < stage.amount({ test: 2, short: 4, full: 20 }); round += 1) {
+        const startedAt = nowMs()
+        problems.push(...(await service.outcomeOf(await service.ask({ habit }))))
+        took.push(nowMs() - startedAt)
+        await delay(Math.max(0, startedAt + stage.amount({ test: 0, short: 2000, full: roundMs }) - nowMs()))
+      }
+      return {
+        injectedAt,
+        problems,
+        notes: [`slowest deployment ${((longest(took) ?? 0) / 1000).toFixed(1)} s`],
+      }
+    },
+  }
+}
+
+async function scaleInAndOut(stage: Stage): Promise<Finding> {
+  const { service } = stage
+  const injectedAt = nowMs()
+  const took: number[] = []
+  for (let round = 0; round < stage.amount({ test: 1, short: 2, full: 10 }); round += 1) {
+    await service.scaleTo(1)
+    const since = nowMs()
+    await service.serving(1)
+    took.push(nowMs() - since)
+    await service.scaleTo(replicaCount)
+    await service.serving(replicaCount)
+  }
+  return {
+    injectedAt,
+    problems: [],
+    notes: [`slowest scale-in ${((longest(took) ?? 0) / 1000).toFixed(1)} s`],
+  }
+}
+
+async function deployWhatCrashes(stage: Stage): Promise<Finding> {
+  const { platform, service } = stage
+  const before = (await platform.service(service.name)).status.latestReadyRevision
+  const injectedAt = nowMs()
+  const { id } = await service.insist({ env: { EXIT_AFTER_MS: '50' } })
+  await delay(stage.amount({ short: 8000, full: 30_000 }))
+  await platform.expectApi([200, 202, 409], 'POST', `/deployments/${id}/cancel`)
+  const { phase } = await platform.waitForDeployment(id)
+  const after = (await platform.service(service.name)).status.latestReadyRevision
+  const problems = await service.outcomeOf(await service.insist())
+  if (phase !== 'failed' && phase !== 'cancelled') problems.push(`the deployment ended ${phase}`)
+  if (after !== before) problems.push(`the ready revision went from ${before} to ${after}`)
+  return { injectedAt, problems }
+}

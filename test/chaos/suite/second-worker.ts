@@ -1,0 +1,48 @@
+import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { callHttp } from '../../../infra/src/http-call.ts'
+import { startTestChild } from '../../support/child.ts'
+import { freePorts, type Platform } from '../../support/platform.ts'
+import { until } from '../../support/poll.ts'
+
+const projectFolder = resolve(import.meta.dirname, '../../..')
+
+export type SecondWorker = {
+  leads(): Promise<boolean>
+  /** Gracefully: it gives its lease back. */
+  stop(): Promise<void>
+}
+
+/** One more worker beside the supervised one: its environment, and an admin port of its own. */
+export async function startSecondWorker(platform: Platform): Promise<SecondWorker> {
+  const { pid } = await platform.processStatus('worker')
+  const port = (await freePorts()).workerAdmin
+  const env = { ...(await environmentOf(pid ?? 0)), BERTH_WORKER_ADMIN_PORT: String(port) }
+  // Its sockets are for the router's group, as the supervisor makes them.
+  const before = process.umask(0o007)
+  const child = startTestChild([process.execPath, resolve(projectFolder, 'apps/worker/src/main.ts')], {
+    cwd: projectFolder,
+    env,
+  })
+  process.umask(before)
+  const ask = (path: string) => callHttp({ target: { port }, path, timeoutMs: 2000 })
+  await until(async () => (await ask('/readyz')).status === 200, {
+    timeoutMs: 60_000,
+    describe: 'the second worker to be ready',
+  }).catch(async (error: unknown) => {
+    await child.stop('SIGKILL')
+    throw new Error(`the second worker did not start: ${child.output()}`, { cause: error })
+  })
+  return {
+    leads: async () => /^berth_worker_leading 1$/m.test((await ask('/metrics')).body),
+    stop: () => child.stop('SIGTERM'),
+  }
+}
+
+async function environmentOf(pid: number): Promise<Record<string, string>> {
+  const text = await readFile(`/proc/${pid}/environ`, 'utf8')
+  const entries = text.split('\0').filter((entry) => entry.includes('='))
+  return Object.fromEntries(
+    entries.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
+  )
+}
