@@ -1,4 +1,6 @@
 import { once } from 'node:events'
+import { cp } from 'node:fs/promises'
+import { join } from 'node:path'
 import { Failure, messageOf } from '../../../infra/src/failure.ts'
 import { type EngineConnection, startEngines } from '../../support/engines.ts'
 import { connectPlatform, startPlatform } from '../../support/platform.ts'
@@ -9,7 +11,7 @@ import { headLine, reportFault, summarise } from './report.ts'
 import { type FaultResult, openSuite } from './suite.ts'
 
 /*
- * The chaos suite: `npm run chaos -- [--seed N] [--only NAME]... [--short]`. Three Docker Engines and a platform of
+ * The chaos suite: `npm run chaos -- [--seed N] [--only NAME]... [--short] [--logs FOLDER]`. Three Docker Engines and a platform of
  * their own, steady checked traffic, and one fault after the other; docs/chaos.md says what each line means.
  */
 
@@ -20,7 +22,7 @@ function byAddress(engine: EngineConnection): EngineConnection {
   return { ...engine, endpoint: `tcp://${engine.address}:2375` }
 }
 
-async function runSuite({ seed, extent, faults }: Options, stopped: () => boolean): Promise<number> {
+async function runSuite({ seed, extent, faults, logs }: Options, stopped: () => boolean): Promise<number> {
   const slot = await claimSlot()
   const undo: (() => Promise<unknown>)[] = [() => slot.release()]
   const results: FaultResult[] = []
@@ -32,6 +34,8 @@ async function runSuite({ seed, extent, faults }: Options, stopped: () => boolea
       engines.map(({ connection }) => byAddress(connection)),
     )
     undo.push(started.stop)
+    if (logs !== undefined)
+      undo.push(() => cp(join(started.connection.data, 'logs'), logs, { recursive: true }))
     const suite = await openSuite(connectPlatform(started.connection), { seed, extent, engines })
     undo.push(() => suite.close())
     console.log(headLine())

@@ -9,11 +9,13 @@ export type Options = {
   extent: 'short' | 'full'
   /** In the order in which they come. */
   faults: readonly Fault[]
+  /** A folder to which the platform's logs are copied before it is taken down. */
+  logs: string | undefined
 }
 
 const largestSeed = 999_999
 
-const usage = 'npm run chaos -- [--seed N] [--only NAME]... [--short]'
+const usage = 'npm run chaos -- [--seed N] [--only NAME]... [--short] [--logs FOLDER]'
 
 /**
  * Reads the command line. Single faults come in the order of the seed, the mixed ones last; `--only` takes a name or
@@ -28,7 +30,7 @@ export function readOptions(args: readonly string[], single: readonly Fault[], m
     values.only === undefined
       ? [...seededRandom(seed, 'order').shuffle(single), mixed]
       : values.only.flatMap((name) => named(name, [...single, mixed]))
-  return { seed, extent: values.short === true ? 'short' : 'full', faults }
+  return { seed, extent: values.short === true ? 'short' : 'full', faults, logs: values.logs }
 }
 
 function parse(args: readonly string[]) {
@@ -39,6 +41,7 @@ function parse(args: readonly string[]) {
         seed: { type: 'string' },
         only: { type: 'string', multiple: true },
         short: { type: 'boolean' },
+        logs: { type: 'string' },
       },
     })
   } catch (error) {
