@@ -16,6 +16,14 @@ const habits: Record<SigtermHabit, Record<string, string>> = {
 /** How the next revision differs from the plain one: habit and environment of its app, further fields of the spec. */
 export type Wish = { habit?: SigtermHabit; env?: Record<string, string>; more?: Record<string, unknown> }
 
+export type FailedReplica = {
+  id: string
+  node: string
+  state: string
+  reason: string | null
+  message: string | null
+}
+
 export type Deployment = { id: string; message: string }
 
 /**
@@ -93,6 +101,12 @@ export function openProbedService(platform: Platform, name: string) {
         },
         { timeoutMs: 60_000, intervalMs: 100, describe: `exactly ${count} replicas of ${name} to be ready` },
       ),
+
+    /** Replicas that have failed lately and are still listed, with the reason that users see. */
+    async failed(): Promise<FailedReplica[]> {
+      const { body } = await expectApi([200], 'GET', `/services/${name}/replicas`)
+      return (body as { items: FailedReplica[] }).items.filter(({ state }) => state === 'failed')
+    },
 
     ready: async () => (await platform.replicas(name)).filter(({ state }) => state === 'ready'),
   }

@@ -13,11 +13,20 @@ export type SecondWorker = {
   stop(): Promise<void>
 }
 
-/** One more worker beside the supervised one: its environment, and an admin port of its own. */
+/**
+ * One more worker beside the supervised one: with its environment, and with an admin port and sockets of its own, as
+ * on another machine. Routers hear of it through Redis.
+ */
 export async function startSecondWorker(platform: Platform): Promise<SecondWorker> {
   const { pid } = await platform.processStatus('worker')
   const port = (await freePorts()).workerAdmin
-  const env = { ...(await environmentOf(pid ?? 0)), BERTH_WORKER_ADMIN_PORT: String(port) }
+  const first = await environmentOf(pid ?? 0)
+  const env = {
+    ...first,
+    BERTH_WORKER_ADMIN_PORT: String(port),
+    BERTH_HUB_SOCKET: `${first['BERTH_HUB_SOCKET']}2`,
+    BERTH_CONTROL_SOCKET: `${first['BERTH_CONTROL_SOCKET']}2`,
+  }
   // Its sockets are for the router's group, as the supervisor makes them.
   const before = process.umask(0o007)
   const child = startTestChild([process.execPath, resolve(projectFolder, 'apps/worker/src/main.ts')], {

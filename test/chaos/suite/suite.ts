@@ -30,6 +30,13 @@ export type Suite = {
 
 const serviceName = 'chaos'
 
+/** What comes after a fault is worth a line when it takes longer than this. */
+const notableMs = 10_000
+
+function note(finding: Finding, line: string): void {
+  finding.notes = [...(finding.notes ?? []), line]
+}
+
 /** Deploys the service that is probed and starts the traffic. */
 export async function openSuite(platform: Platform, options: SuiteOptions): Promise<Suite> {
   const { seed, extent } = options
@@ -69,10 +76,17 @@ export async function openSuite(platform: Platform, options: SuiteOptions): Prom
   return {
     async run(fault) {
       const on = { ...stage, random: seededRandom(seed, fault.name) }
+      const before = new Set((await service.failed()).map(({ id }) => id))
       const finding = await inject(fault, on)
       // Old replicas cannot go while a long request holds them.
       await prober.rest()
+      const since = nowMs()
       finding.problems.push(...(await whatIsNotWhole(on)))
+      const wholeMs = nowMs() - since
+      if (wholeMs > notableMs) note(finding, `whole again ${(wholeMs / 1000).toFixed(1)} s later`)
+      const fresh = (await service.failed().catch(() => [])).filter(({ id }) => !before.has(id))
+      for (const { node, reason, message } of fresh)
+        note(finding, `a replica failed on ${node}: ${reason}, ${message}`)
       const tally = await prober.turn()
       const target = targetOf(fault, on)
       return { name: fault.name, target, tally, finding, verdict: judge(target, tally, finding) }

@@ -67,7 +67,6 @@ async function loseOne(stage: Stage): Promise<Finding> {
 async function loseTwo(stage: Stage): Promise<Finding> {
   const { platform, service, partition, random } = stage
   const gone = random.shuffle(platform.connection.engines).slice(1)
-  const before = await service.serving()
   const injectedAt = nowMs()
   const finding: Finding = { injectedAt, problems: [] }
   for (const { address } of gone) await partition.cut(address)
@@ -77,10 +76,11 @@ async function loseTwo(stage: Stage): Promise<Finding> {
       async () => (await Promise.all(gone.map((engine) => isDown(stage, engine)))).every(Boolean),
       { describe: 'both nodes to be down' },
     )
-    await delay(stage.amount({ short: 10_000, full: 40_000 }))
-    const fresh = (await platform.replicas(service.name)).filter(
-      ({ id }) => !before.some((each) => each.id === id),
-    )
+    // What began when only the first was known to be gone may go on.
+    await delay(2000)
+    const known = new Set((await platform.replicas(service.name)).map(({ id }) => id))
+    await delay(stage.amount({ short: 10_000, full: 25_000 }))
+    const fresh = (await platform.replicas(service.name)).filter(({ id }) => !known.has(id))
     if (fresh.length > 0) finding.problems.push(`${fresh.length} replicas were started during the hold`)
     finding.problems.push(...(await whereTheHoldIsSaid(stage)))
   } finally {

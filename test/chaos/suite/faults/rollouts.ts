@@ -73,7 +73,8 @@ async function deployWhatCrashes(stage: Stage): Promise<Finding> {
   const { platform, service } = stage
   const before = (await platform.service(service.name)).status.latestReadyRevision
   const injectedAt = nowMs()
-  const { id } = await service.insist({ env: { EXIT_AFTER_MS: '50' } })
+  // It ends before it listens, so it is never ready.
+  const { id } = await service.insist({ env: { START_DELAY_MS: '60000', EXIT_AFTER_MS: '50' } })
   await delay(stage.amount({ short: 8000, full: 30_000 }))
   await platform.expectApi([200, 202, 409], 'POST', `/deployments/${id}/cancel`)
   const { phase } = await platform.waitForDeployment(id)
