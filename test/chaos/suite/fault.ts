@@ -12,6 +12,8 @@ export type RequestTarget =
 /** A promise of the fault table. Times are printed and compared; only requests and state decide the exit code. */
 export type Target = {
   requests: RequestTarget
+  /** How long nobody may be answered at most. */
+  gapSeconds?: number
   detectSeconds?: number
   healSeconds?: number
   /** What must be so about replicas, rows and containers beyond being whole again. */

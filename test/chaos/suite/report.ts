@@ -64,9 +64,10 @@ function seconds(ms: number | undefined): string {
   return ms === undefined ? '-' : `${(ms / 1000).toFixed(1)} s`
 }
 
-function describeTarget({ requests, detectSeconds, healSeconds, state }: Target): string {
+function describeTarget({ requests, gapSeconds, detectSeconds, healSeconds, state }: Target): string {
   return [
     describeRequests(requests),
+    ...(gapSeconds === undefined ? [] : [`gap ${gapSeconds} s`]),
     ...(detectSeconds === undefined ? [] : [`detect ${detectSeconds} s`]),
     ...(healSeconds === undefined ? [] : [`heal ${healSeconds} s`]),
     ...(state === undefined ? [] : [state]),

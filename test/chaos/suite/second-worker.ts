@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { appendFile, readFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import { callHttp } from '../../../infra/src/http-call.ts'
 import { startTestChild } from '../../support/child.ts'
 import { freePorts, type Platform } from '../../support/platform.ts'
@@ -8,8 +8,9 @@ import { until } from '../../support/poll.ts'
 const projectFolder = resolve(import.meta.dirname, '../../..')
 
 export type SecondWorker = {
+  pid: number
   leads(): Promise<boolean>
-  /** Gracefully: it gives its lease back. */
+  /** Gracefully: it gives its lease back. The last of what it logged goes to the platform's logs. */
   stop(): Promise<void>
 }
 
@@ -43,8 +44,12 @@ export async function startSecondWorker(platform: Platform): Promise<SecondWorke
     throw new Error(`the second worker did not start: ${child.output()}`, { cause: error })
   })
   return {
+    pid: child.process.pid ?? 0,
     leads: async () => /^berth_worker_leading 1$/m.test((await ask('/metrics')).body),
-    stop: () => child.stop('SIGTERM'),
+    async stop() {
+      await child.stop('SIGTERM')
+      await appendFile(join(platform.connection.data, 'logs/second-worker.log'), child.output())
+    },
   }
 }
 

@@ -8,6 +8,7 @@ export type Verdict = { missed: string[]; late: string[] }
 export function judge(target: Target, tally: Tally, finding: Finding): Verdict {
   const missed = [...missedRequests(target.requests, tally, finding.injectedAt), ...finding.problems]
   const late = [
+    ...lateBy('answered again', tally.longestGapMs, target.gapSeconds),
     ...lateBy('detected', finding.detectMs, target.detectSeconds),
     ...lateBy('healed', finding.healMs, target.healSeconds),
   ]

@@ -42,7 +42,12 @@ const strikes: readonly Strike[] = [
 /** The second part: in each round a deployment, and two or three strikes at moments of their own. */
 export const mixedFault: Fault = {
   name: 'mixed',
-  target: { requests: { kind: 'none' }, healSeconds: 30, state: '0 lost, 0 doubled, 0 orphans' },
+  target: {
+    requests: { kind: 'none' },
+    gapSeconds: 1,
+    healSeconds: 30,
+    state: '0 lost, 0 doubled, 0 orphans',
+  },
   async run(stage) {
     const { service, random } = stage
     const injectedAt = nowMs()

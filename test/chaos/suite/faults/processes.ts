@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { longest, msUntil, nowMs } from '../clock.ts'
 import type { Fault, Finding } from '../fault.ts'
+import type { Deployment } from '../probed-service.ts'
 import { startSecondWorker } from '../second-worker.ts'
 import type { Stage } from '../stage.ts'
 
@@ -27,27 +28,42 @@ export const processFaults: readonly Fault[] = [
   },
   {
     name: 'api killed',
-    target: { requests: { kind: 'none' }, healSeconds: 5, state: 'what was accepted is done' },
+    target: { requests: { kind: 'none' }, gapSeconds: 1, healSeconds: 5, state: 'what was accepted is done' },
     run: async (stage) => rounds(stage, { test: 1, short: 3, full: 20 }, () => killApi(stage)),
   },
   {
     name: 'worker killed',
-    target: { requests: { kind: 'none' }, healSeconds: 15, state: '0 lost, 0 doubled, 0 orphans' },
+    target: {
+      requests: { kind: 'none' },
+      gapSeconds: 1,
+      healSeconds: 15,
+      state: '0 lost, 0 doubled, 0 orphans',
+    },
     run: async (stage) => rounds(stage, { test: 1, short: 4, full: 100 }, () => killWorker(stage)),
   },
   {
     name: 'worker stopped',
-    target: { requests: { kind: 'none' }, healSeconds: 15, state: '0 lost, 0 doubled, 0 orphans' },
+    target: {
+      requests: { kind: 'none' },
+      gapSeconds: 1,
+      healSeconds: 15,
+      state: '0 lost, 0 doubled, 0 orphans',
+    },
     run: (stage) => stopWorker(stage),
   },
   {
     name: 'zombie leader',
-    target: { requests: { kind: 'none' }, healSeconds: 15, state: '0 lost, 0 doubled, 0 orphans' },
+    target: {
+      requests: { kind: 'none' },
+      gapSeconds: 1,
+      healSeconds: 15,
+      state: '0 lost, 0 doubled, 0 orphans',
+    },
     run: (stage) => stopLeaderOfTwo(stage),
   },
 ]
 
-type Round = { injectedAt: number; healMs: number; problems: string[] }
+type Round = { injectedAt: number; detectMs?: number; healMs: number; problems: string[] }
 
 /** Does the same several times; the finding has the worst of them. */
 async function rounds(
@@ -57,8 +73,10 @@ async function rounds(
 ): Promise<Finding> {
   const done: Round[] = []
   for (let round = 0; round < stage.amount(amount); round += 1) done.push(await once())
+  const detectMs = longest(done.flatMap((round) => round.detectMs ?? []))
   return {
     injectedAt: done[0]?.injectedAt ?? nowMs(),
+    ...(detectMs === undefined ? {} : { detectMs }),
     healMs: longest(done.map(({ healMs }) => healMs)) ?? 0,
     problems: done.flatMap(({ problems }) => problems),
   }
@@ -72,7 +90,7 @@ async function answers({ platform, service }: Stage): Promise<boolean> {
 function restarted(name: 'router' | 'api' | 'worker', healSeconds: number): Fault {
   return {
     name: `${name} restarted`,
-    target: { requests: { kind: 'none' }, healSeconds },
+    target: { requests: { kind: 'none' }, gapSeconds: 1, healSeconds },
     run: (stage) =>
       rounds(stage, { test: 1, short: 2, full: 10 }, async () => {
         const injectedAt = nowMs()
@@ -141,29 +159,39 @@ async function stopWorker(stage: Stage): Promise<Finding> {
 
 /**
  * Two workers; the leader stands still in the middle of a deployment, the other one takes over and finishes it, and
- * then the old leader goes on where it was.
+ * then the old leader goes on where it was while another deployment is under way.
  */
 async function stopLeaderOfTwo(stage: Stage): Promise<Finding> {
-  const { platform, service, random } = stage
+  const { platform, service } = stage
   const second = await startSecondWorker(platform)
-  const pid = (await platform.processStatus('worker')).pid ?? 0
   try {
-    const first = await service.insist()
-    await delay(random.between(0, 800))
-    const injectedAt = nowMs()
-    process.kill(pid, 'SIGSTOP')
-    const detectMs = await msUntil(injectedAt, () => second.leads(), { describe: 'the other worker to lead' })
+    return await rounds(stage, { test: 1, short: 2, full: 10 }, async () => {
+      const first = await service.insist()
+      await delay(stage.random.between(0, 800))
+      const leader = (await second.leads()) ? second.pid : ((await platform.processStatus('worker')).pid ?? 0)
+      return await stopOne(stage, leader, first)
+    })
+  } finally {
+    await second.stop()
+    await platform.waitForProcess('worker')
+  }
+}
+
+/** Stops `leader` for longer than its lease and wakes it in the middle of the deployment after `first`. */
+async function stopOne({ service, random }: Stage, leader: number, first: Deployment): Promise<Round> {
+  const injectedAt = nowMs()
+  process.kill(leader, 'SIGSTOP')
+  try {
     const problems = await service.outcomeOf(first)
+    const takenOverAfter = nowMs() - injectedAt
     const later = await service.insist()
     await delay(random.between(0, 800))
-    process.kill(pid, 'SIGCONT')
+    process.kill(leader, 'SIGCONT')
     const continuedAt = nowMs()
     problems.push(...(await service.outcomeOf(later)))
     await service.serving()
-    return { injectedAt, detectMs, healMs: nowMs() - continuedAt, problems }
+    return { injectedAt, detectMs: takenOverAfter, healMs: nowMs() - continuedAt, problems }
   } finally {
-    process.kill(pid, 'SIGCONT')
-    await second.stop()
-    await platform.waitForProcess('worker')
+    process.kill(leader, 'SIGCONT')
   }
 }

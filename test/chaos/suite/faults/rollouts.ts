@@ -9,13 +9,18 @@ export const rolloutFaults: readonly Fault[] = [
   deployments('exits at once'),
   deployments('ignores it'),
   {
+    name: 'deployments at maxScale 1',
+    target: { requests: { kind: 'none' }, gapSeconds: 1, state: 'each succeeds' },
+    run: deployTheOnlyReplica,
+  },
+  {
     name: 'scale-ins',
-    target: { requests: { kind: 'none' } },
+    target: { requests: { kind: 'none' }, gapSeconds: 1 },
     run: scaleInAndOut,
   },
   {
     name: 'crashing revision',
-    target: { requests: { kind: 'none' }, state: 'the old revision serves throughout' },
+    target: { requests: { kind: 'none' }, gapSeconds: 1, state: 'the old revision serves throughout' },
     run: deployWhatCrashes,
   },
 ]
@@ -28,6 +33,7 @@ function deployments(habit: SigtermHabit): Fault {
     name: `deployments, app ${habit}`,
     target: ({ extent }) => ({
       requests: { kind: 'none', ...(extent === 'full' ? { atLeast: 20_000 } : {}) },
+      gapSeconds: 1,
       state: 'each succeeds',
     }),
     async run(stage) {
@@ -48,6 +54,23 @@ function deployments(habit: SigtermHabit): Fault {
       }
     },
   }
+}
+
+/** The old replica is all there may be, and the new one takes its time: it must come before the old one goes. */
+async function deployTheOnlyReplica(stage: Stage): Promise<Finding> {
+  const { service } = stage
+  await service.scaleTo(1)
+  await service.serving(1)
+  const injectedAt = nowMs()
+  const problems: string[] = []
+  const wish = { env: { START_DELAY_MS: '2000' }, more: { minScale: 1, maxScale: 1 } }
+  for (let round = 0; round < stage.amount({ test: 1, short: 3, full: 10 }); round += 1) {
+    problems.push(...(await service.outcomeOf(await service.ask(wish))))
+    await service.serving(1)
+  }
+  await service.outcomeOf(await service.insist())
+  await service.serving()
+  return { injectedAt, problems }
 }
 
 async function scaleInAndOut(stage: Stage): Promise<Finding> {

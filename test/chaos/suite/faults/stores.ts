@@ -8,12 +8,22 @@ import type { Stage } from '../stage.ts'
 export const storeFaults: readonly Fault[] = [
   {
     name: 'redis killed',
-    target: { requests: { kind: 'none' }, healSeconds: 5, state: 'deployments go on without it' },
+    target: {
+      requests: { kind: 'none' },
+      gapSeconds: 1,
+      healSeconds: 5,
+      state: 'deployments go on without it',
+    },
     run: (stage) => inTheMiddle(stage, () => killStore(stage, 'redis')),
   },
   {
     name: 'redis flushed',
-    target: { requests: { kind: 'none' }, healSeconds: 10, state: 'nothing is forgotten or done twice' },
+    target: {
+      requests: { kind: 'none' },
+      gapSeconds: 1,
+      healSeconds: 10,
+      state: 'nothing is forgotten or done twice',
+    },
     run: (stage) =>
       inTheMiddle(stage, async () => {
         const redis = new Redis(stage.platform.connection.redisUrl)
@@ -23,7 +33,12 @@ export const storeFaults: readonly Fault[] = [
   },
   {
     name: 'redis hung',
-    target: { requests: { kind: 'none' }, healSeconds: 5, state: 'deployments go on without it' },
+    target: {
+      requests: { kind: 'none' },
+      gapSeconds: 1,
+      healSeconds: 5,
+      state: 'deployments go on without it',
+    },
     run: async (stage) => {
       const { platform, service } = stage
       const injectedAt = nowMs()
@@ -44,6 +59,7 @@ export const storeFaults: readonly Fault[] = [
     name: 'postgres killed',
     target: {
       requests: { kind: 'none' },
+      gapSeconds: 1,
       healSeconds: 3,
       state: 'the API says 503 within 2 s and never hangs',
     },
@@ -61,6 +77,7 @@ export const storeFaults: readonly Fault[] = [
     name: 'postgres away',
     target: {
       requests: { kind: 'none' },
+      gapSeconds: 1,
       healSeconds: 3,
       state: 'the same replicas before and after; the API says 503 within 2 s',
     },
@@ -69,7 +86,12 @@ export const storeFaults: readonly Fault[] = [
   },
   {
     name: 'control plane away',
-    target: { requests: { kind: 'none' }, healSeconds: 15, state: 'the same replicas before and after' },
+    target: {
+      requests: { kind: 'none' },
+      gapSeconds: 1,
+      healSeconds: 15,
+      state: 'the same replicas before and after',
+    },
     run: (stage) =>
       whilePaused(
         stage,
