@@ -45,6 +45,8 @@ function deployments(habit: SigtermHabit): Fault {
         const startedAt = nowMs()
         problems.push(...(await service.outcomeOf(await service.ask({ habit }))))
         took.push(nowMs() - startedAt)
+        // The long runs begin the next one while the replicas of this one are still coming.
+        if (stage.extent === 'test') await service.serving()
         await delay(Math.max(0, startedAt + stage.amount({ test: 0, short: 2000, full: roundMs }) - nowMs()))
       }
       return {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { Book } from './book.ts'
 
@@ -64,7 +65,7 @@ test('settling waits for what is under way, and not for what begins later', asyn
   let settled = false
   const settling = book.settle().then(() => (settled = true))
   book.enter('keep-alive')
-  await Promise.resolve()
+  await delay(5)
   expect(settled).toBe(false)
   slow.succeed()
   await settling
