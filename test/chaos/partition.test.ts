@@ -1,11 +1,11 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { connect } from 'node:net'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { resolve } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { until } from '../support/poll.ts'
-import { openPartition, readRules } from './suite/partition.ts'
+import { readRules } from '../support/partition-rules.ts'
+import { openPartition } from '../support/partition.ts'
 
 /** No engine of any slot publishes here. */
 const address = '127.99.0.1'
@@ -37,7 +37,7 @@ function isReachable(port: number): Promise<boolean> {
 
 test('an address that is cut off answers nothing until it is mended', async () => {
   const port = await listen()
-  const partition = await openPartition(mark)
+  const partition = openPartition(mark)
   expect(await isReachable(port)).toBe(true)
   await partition.cut(address)
   expect(await isReachable(port)).toBe(false)
@@ -47,13 +47,13 @@ test('an address that is cut off answers nothing until it is mended', async () =
 })
 
 test('only addresses of the loopback network can be cut off', async () => {
-  const partition = await openPartition(mark)
+  const partition = openPartition(mark)
   await expect(partition.cut('10.0.0.1')).rejects.toThrow('only loopback addresses')
   await partition.close()
 })
 
 test('a suite that is killed leaves no rule behind', async () => {
-  const child = fork(resolve(import.meta.dirname, 'suite/testing/cut-and-wait.ts'), [mark, address], {
+  const child = fork(resolve(import.meta.dirname, '../support/testing/cut-and-wait.ts'), [mark, address], {
     execArgv: [],
   })
   await once(child, 'message')

@@ -5,14 +5,15 @@ import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { identify, isAlive, type ProcessIdentity, signal } from '../../infra/src/machine/process-identity.ts'
 import { stopLeftovers } from '../../infra/src/supervisor/process-record.ts'
+import { partitionMark, removeRules } from './partition-rules.ts'
 import { until } from './poll.ts'
 import type { SlotRecord } from './slot.ts'
 
 const run = promisify(execFile)
 
 /**
- * Removes what a test run has made: supervisors with their processes, engines and their containers, mounts,
- * bridges, links, network namespaces, and the folder. Fine to call when parts are gone.
+ * Removes what a test run has made: supervisors with their processes, engines and their containers, rules of the
+ * packet filter, mounts, bridges, links, network namespaces, and the folder. Fine to call when parts are gone.
  */
 export async function removeLeftovers(folder: string, slot: number, record: SlotRecord): Promise<void> {
   for (const file of record.processFiles) {
@@ -20,6 +21,7 @@ export async function removeLeftovers(folder: string, slot: number, record: Slot
     await rm(runFolderAbove(file), { recursive: true, force: true })
   }
   await killBelow(folder)
+  await removeRules(partitionMark(slot))
   for (const path of mountsBelow(folder).toReversed()) await quietly('umount', ['--lazy', path])
   for (const name of record.namespaces) await quietly('ip', ['netns', 'delete', name])
   const networks = await bridgesOf(slot)

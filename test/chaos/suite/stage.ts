@@ -1,6 +1,6 @@
 import type { TestEngine } from '../../support/engines.ts'
+import type { Partition } from '../../support/partition.ts'
 import type { Platform } from '../../support/platform.ts'
-import type { Partition } from './partition.ts'
 import type { ProbedService } from './probed-service.ts'
 import type { Tally } from './prober/tally.ts'
 import type { Random } from './random.ts'

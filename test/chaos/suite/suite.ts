@@ -1,9 +1,10 @@
 import { messageOf } from '../../../infra/src/failure.ts'
 import type { TestEngine } from '../../support/engines.ts'
+import { partitionMark } from '../../support/partition-rules.ts'
+import { openPartition } from '../../support/partition.ts'
 import type { Platform } from '../../support/platform.ts'
 import { nowMs } from './clock.ts'
 import { type Fault, type Finding, type Target, targetOf } from './fault.ts'
-import { openPartition } from './partition.ts'
 import { openProbedService } from './probed-service.ts'
 import { startProber } from './prober.ts'
 import type { Tally } from './prober/tally.ts'
@@ -44,7 +45,7 @@ export async function openSuite(platform: Platform, options: SuiteOptions): Prom
   const problems = await service.outcomeOf(await service.insist())
   if (problems.length > 0) throw new Error(`the probed service did not come up: ${problems.join('; ')}`)
   await service.settled()
-  const partition = await openPartition(`berth-chaos-${platform.connection.slot}`)
+  const partition = openPartition(partitionMark(platform.connection.slot))
   const prober = startProber({
     port: platform.connection.ports.edge,
     host: platform.host(serviceName),

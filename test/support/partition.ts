@@ -1,10 +1,7 @@
-import { execFile, fork } from 'node:child_process'
+import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { resolve } from 'node:path'
-import { promisify } from 'node:util'
 import type { GuardAnswer, GuardOrder } from './partition-guard.ts'
-
-const run = promisify(execFile)
 
 /** Cuts addresses of this machine's loopback network off, as a host that is gone would be. */
 export type Partition = {
@@ -16,10 +13,10 @@ export type Partition = {
 }
 
 /**
- * The rules belong to a process of their own, which removes them when the suite ends in whatever way. Rules of a
- * run whose guard was killed too are removed first; `mark` tells those of one run from those of others.
+ * The rules belong to a process of their own, which removes them when this one ends in whatever way. `mark` tells
+ * them from those of other runs (`partitionMark`).
  */
-export async function openPartition(mark: string): Promise<Partition> {
+export function openPartition(mark: string): Partition {
   const guard = fork(resolve(import.meta.dirname, 'partition-guard.ts'), [mark], {
     execArgv: [],
     detached: true,
@@ -53,10 +50,4 @@ export async function openPartition(mark: string): Promise<Partition> {
       await exited
     },
   }
-}
-
-/** The rules that carry `mark`, as iptables would be told to add them. */
-export async function readRules(mark: string): Promise<string[]> {
-  const { stdout } = await run('iptables', ['--wait', '--list-rules', 'OUTPUT'])
-  return stdout.split('\n').filter((line) => line.includes(`--comment ${mark} `))
 }
