@@ -40,7 +40,8 @@ export function openProbedService(platform: Platform, name: string) {
     memory: '96Mi',
     minScale: replicaCount,
     maxScale: replicaCount,
-    timeoutSeconds: 120,
+    // Longer than any fault takes: a WebSocket lives as long as its request may.
+    timeoutSeconds: 900,
     idle: { freezeAfterSeconds: 'never', parkAfterSeconds: 'never', coldAfterSeconds: 3600 },
     env: { ...env, MESSAGE: message },
   })
