@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { EngineConnection } from '../../../support/engines.ts'
 import { until } from '../../../support/poll.ts'
-import { msUntil, nowMs } from '../clock.ts'
+import { longest, msUntil, nowMs } from '../clock.ts'
 import type { Fault, Finding } from '../fault.ts'
 import { pickHolder, reachabilityOf } from '../node-state.ts'
 import { replicaCount } from '../probed-service.ts'
@@ -37,6 +37,15 @@ export const nodeFaults: readonly Fault[] = [
     name: 'node cordoned',
     target: { requests: { kind: 'none' }, state: 'a deployment puts nothing on it' },
     run: cordonOne,
+  },
+  {
+    name: 'node drained',
+    target: {
+      requests: { kind: 'none' },
+      gapSeconds: 1,
+      state: 'replicas elsewhere come first, and nothing is left on it',
+    },
+    run: drainSome,
   },
 ]
 
@@ -105,6 +114,36 @@ async function cordonOne(stage: Stage): Promise<Finding> {
     await platform.expectApi([200, 202], 'POST', `/nodes/${holder.name}/uncordon`)
   }
   return { injectedAt, problems }
+}
+
+/** Drains one node after the other under load, and takes each back into service. */
+async function drainSome(stage: Stage): Promise<Finding> {
+  const { platform, service } = stage
+  const injectedAt = nowMs()
+  const took: number[] = []
+  const problems: string[] = []
+  for (let round = 0; round < stage.amount({ test: 1, short: 3, full: 10 }); round += 1) {
+    const { holder } = await pickHolder(stage)
+    const since = nowMs()
+    await platform.expectApi([200, 202], 'POST', `/nodes/${holder.name}/drain`)
+    try {
+      let fewest = replicaCount
+      await msUntil(
+        since,
+        async () => {
+          const ready = await service.ready()
+          fewest = Math.min(fewest, ready.length)
+          return ready.length === replicaCount && ready.every(({ node }) => node !== holder.name)
+        },
+        { describe: `${replicaCount} ready replicas on other nodes than ${holder.name}`, timeoutMs: 120_000 },
+      )
+      took.push(nowMs() - since)
+      if (fewest < replicaCount) problems.push(`only ${fewest} replicas were ready during a drain`)
+    } finally {
+      await platform.expectApi([200, 202], 'POST', `/nodes/${holder.name}/uncordon`)
+    }
+  }
+  return { injectedAt, healMs: longest(took) ?? 0, problems }
 }
 
 async function isDown(stage: Stage, { name }: EngineConnection): Promise<boolean> {

@@ -58,6 +58,7 @@ function holdConversation(
   const opening = book.enter('websocket', openedAt)
   const expected: { text: string; entry: Entry; timer: NodeJS.Timeout }[] = []
   let number = 0
+  let opened = false
 
   const speak = setInterval(() => {
     if (socket.readyState !== WebSocket.OPEN) return
@@ -72,6 +73,7 @@ function holdConversation(
   }, messageEveryMs)
 
   socket.on('open', () => {
+    opened = true
     opening.succeed()
     if (resting()) socket.close(1000)
   })
@@ -89,7 +91,7 @@ function holdConversation(
       clearTimeout(timer)
       entry.fail(`closed with ${code} before the echo`)
     }
-    if (!orderly.has(code) && expected.length === 0)
+    if (opened && !orderly.has(code) && expected.length === 0)
       book.enter('websocket', openedAt).fail(`closed with ${code}`)
     onOver()
   })
