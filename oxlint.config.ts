@@ -163,7 +163,14 @@ export default defineConfig({
       },
     },
     {
-      files: ['**/main.ts', '**/migrate-main.ts', '**/generate-migration.ts', 'samples/**', '**/*.test.ts'],
+      files: [
+        '**/main.ts',
+        '**/migrate-main.ts',
+        '**/generate-migration.ts',
+        'samples/**',
+        '**/*.test.ts',
+        'apps/*/src/testing/**',
+      ],
       rules: asMain,
     },
   ],
