@@ -2,7 +2,8 @@ import { appendFile, readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { callHttp } from '../../../infra/src/http-call.ts'
 import { startTestChild } from '../../support/child.ts'
-import { freePorts, type Platform } from '../../support/platform.ts'
+import { freePorts } from '../../support/free-ports.ts'
+import type { Platform } from '../../support/platform.ts'
 import { until } from '../../support/poll.ts'
 
 const projectFolder = resolve(import.meta.dirname, '../../..')
