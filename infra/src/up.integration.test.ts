@@ -52,9 +52,11 @@ test('up starts everything once; a second up changes nothing; down ends it all',
 
 test('a port that is taken is named with its variable and its holder', async () => {
   const { api } = berth.ports
-  const listen = `require('node:net').createServer().listen(${api}, '127.0.0.1')`
+  const held = `() => require('node:fs').writeFileSync('/held', '')`
+  const listen = `require('node:net').createServer().listen(${api}, '127.0.0.1', ${held})`
   const holder = berth.machine.begin([process.execPath, '-e', listen])
-  await until(async () => (await portState(api, '127.0.0.1')) === 'taken')
+  // Looking at the port itself would take it for a moment, and away from the holder.
+  await until(() => berth.machine.exists('/held'), { describe: 'the port to be held' })
   const refused = await berth.berth(['up'])
   holder.kill()
   await holder.ended
