@@ -1,11 +1,12 @@
 import { request } from 'node:http'
+import { join } from 'node:path'
 import type { IdleSettings, RevisionUid, ServiceUid } from '@berth/contracts'
 import { markReplicaDraining, readWorld, reserveReplica } from '@berth/db'
 import { insertNode } from '@berth/db/testing'
 import type { FakeEngine } from '@berth/engine/testing'
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest'
 import { cuttableDatabase, type CuttableDatabase } from './leader/testing/cuttable-database.ts'
-import type { StandInRouter } from './leader/testing/stand-in-router.ts'
+import { standInRouter, type StandInRouter } from './leader/testing/stand-in-router.ts'
 import { appsOn, endpointOf, startWorkerBench, type WorkerBench } from './testing/worker-bench.ts'
 
 const patient = { timeout: 30_000, interval: 25 }
@@ -207,6 +208,43 @@ describe('another worker', () => {
     await vi.waitFor(() => expect(served(revision)).toHaveLength(2), patient)
     expect(new Set(router.epochs).size).toBe(2)
     expect(apps()).toHaveLength(2)
+  })
+})
+
+describe('a database from a backup', () => {
+  let other: StandInRouter
+  afterEach(() => other.close())
+
+  /** A router that serves a table of a leader that the database knows nothing of. */
+  function routerThatRemembers(epoch: number): StandInRouter {
+    return standInRouter(join(bench.folder, 'hub.sock'), 'router-2', {
+      kind: 'snapshot',
+      installation: bench.installation,
+      version: { epoch, sequence: 7 },
+      hosts: [],
+      revisions: [],
+    })
+  }
+
+  test('gets a leader whom such a router hears', async () => {
+    const { revision } = await coldService()
+    other = routerThatRemembers(40)
+    await start()
+    await vi.waitFor(() => expect(other.revision(revision)).toBeDefined(), patient)
+    expect(other.version?.epoch).toBeGreaterThan(40)
+    await vi.waitFor(() => expect(router.version?.epoch).toBe(other.version?.epoch), patient)
+    other.load(revision, { queued: 1, inFlight: 0 })
+    await vi.waitFor(() => expect(served(revision)).toHaveLength(1), patient)
+  })
+
+  test('is no reason to follow a router that claims more than any leader was', async () => {
+    const { revision } = await coldService()
+    other = routerThatRemembers(2 ** 52)
+    await start()
+    await vi.waitFor(() => expect(router.revision(revision)).toBeDefined(), patient)
+    router.load(revision, { queued: 1, inFlight: 0 })
+    await vi.waitFor(() => expect(served(revision)).toHaveLength(1), patient)
+    expect(router.version?.epoch).toBe(1)
   })
 })
 

@@ -7,6 +7,7 @@ import {
   LeaseLostError,
   readLease,
   releaseLease,
+  releaseLeaseAbove,
   renewLease,
   requireLease,
   type LeaseRef,
@@ -41,6 +42,16 @@ test('a lease that was given back goes to the next one with a higher epoch', asy
   expect(await readLease(database.db, 'given')).toBeNull()
   expect((await taken('given', 'b')).epoch).toBe(2)
   expect(await renewLease(database.db, first, long)).toBe(false)
+})
+
+test('a lease that was given back above an epoch goes on from there, and never down', async () => {
+  const first = await taken('lifted', 'a')
+  expect(await releaseLeaseAbove(database.db, first, 40)).toBe(true)
+  const second = await taken('lifted', 'b')
+  expect(second.epoch).toBe(41)
+  expect(await releaseLeaseAbove(database.db, first, 90)).toBe(false)
+  expect(await releaseLeaseAbove(database.db, second, 7)).toBe(true)
+  expect((await taken('lifted', 'c')).epoch).toBe(42)
 })
 
 test('a lease that ran out can be renewed until somebody takes it', async () => {

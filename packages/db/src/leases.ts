@@ -63,6 +63,20 @@ export async function releaseLease(db: Executor, lease: LeaseRef): Promise<void>
     .where(sameLease(lease))
 }
 
+/** The same, and lifts it: the next holder gets an epoch above `epoch`. False when the lease was lost already. */
+export async function releaseLeaseAbove(db: Executor, lease: LeaseRef, epoch: number): Promise<boolean> {
+  const rows = await db
+    .update(leases)
+    .set({
+      holder: null,
+      epoch: sql`greatest(${leases.epoch}, ${epoch}::bigint)`,
+      expiresAt: sql`clock_timestamp()`,
+    })
+    .where(sameLease(lease))
+    .returning({ epoch: leases.epoch })
+  return rows.length === 1
+}
+
 /** Who holds the lease now, null when nobody does. */
 export async function readLease(db: Executor, name: string): Promise<LeaseRef | null> {
   const rows = await db

@@ -1,4 +1,4 @@
-import type { NodeUid, ProjectUid, ReplicaId, RevisionUid, ServiceUid } from '@berth/contracts'
+import type { NodeUid, ProjectUid, ReplicaId, RevisionUid, RouteVersion, ServiceUid } from '@berth/contracts'
 import {
   collectRows,
   deleteDepartingNode,
@@ -10,6 +10,7 @@ import {
   readOwnersElsewhere,
   readRouters,
   readWorld,
+  releaseLeaseAbove,
   reserveReplica,
   unusedNetworks,
   writeLeaderAddress,
@@ -88,6 +89,8 @@ const tidyEveryMs = 2_000
 const garbageEveryMs = 60_000
 /** What does not end by then is left to the next leader, which adopts it. */
 const farewellMs = 5_000
+/** No backup is that old: a router that claims more is broken. */
+const maxEpochsAhead = 1_000_000
 
 /**
  * Leads until the term ends: loads the picture, compares it with the engines, publishes routes under the new epoch,
@@ -116,6 +119,7 @@ type Closer = () => unknown
 async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[]): Promise<void> {
   const { db, installation, hub, log } = options
   const now = () => performance.now()
+  let goingAbove = false
 
   const writer = createRowWriter({ db, lease: term.lease, onLeaseLost: term.lose, log })
   closers.push(() => writer.close())
@@ -252,11 +256,29 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   publisher.publish([...picture.services.keys()])
   closers.push(picture.onChange(({ services }) => void publisher.publish(services)))
   closers.push(hub.membership.onChange(noteRouters))
-  hub.lead({ epoch: term.lease.epoch, snapshot: () => publisher.snapshot() })
+  hub.lead({
+    epoch: term.lease.epoch,
+    snapshot: () => publisher.snapshot(),
+    onAhead: (served) => void leadAbove(served),
+  })
   await writeLeaderAddress(db, term.lease, {
     hubSocket: options.hubSocket,
     controlSocket: options.controlSocket,
   })
+
+  /** Ends this term for one that routers listen to. */
+  async function leadAbove({ epoch }: RouteVersion): Promise<void> {
+    if (goingAbove || epoch - term.lease.epoch > maxEpochsAhead) return
+    goingAbove = true
+    log.warn({ epoch, own: term.lease.epoch }, 'routers serve a newer table than the database knows of')
+    try {
+      await releaseLeaseAbove(db, term.lease, epoch)
+      term.lose()
+    } catch (error) {
+      log.warn({ err: error }, 'the leader lease could not be lifted')
+      goingAbove = false
+    }
+  }
 
   /** The service's condition follows with the next pass. */
   function noteFailure({ uid, serviceUid, failure: known }: RevisionView, failure: Failure | null): void {

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { LeaderFrame, RouterFrame, RouteSnapshot } from '@berth/contracts'
+import type { LeaderFrame, RouterFrame, RouteSnapshot, RouteVersion } from '@berth/contracts'
 import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { readFrames, writeFrame } from './frame-lines.ts'
@@ -17,7 +17,8 @@ const snapshot: RouteSnapshot = {
   revisions: [],
 }
 const host = { host: 'h.localhost', project: 'default', service: 'h', serviceUid: 'svc-1', targets: [] }
-const leading = { epoch: 3, snapshot: () => snapshot }
+const ahead: RouteVersion[] = []
+const leading = { epoch: 3, snapshot: () => snapshot, onAhead: (served: RouteVersion) => ahead.push(served) }
 
 let folder: string
 let path: string
@@ -58,6 +59,7 @@ beforeEach(async () => {
 afterEach(async () => {
   for (const socket of open.splice(0)) socket.destroy()
   relayed.length = 0
+  ahead.length = 0
   await hub.close()
   await rm(folder, { recursive: true, force: true })
 })
@@ -146,6 +148,20 @@ describe('the hub of the leader', () => {
       frame: { kind: 'acknowledge', version: version(1), lingering: [] },
     })
     expect(hub.membership.known()).toMatchObject([{ id: 'far', connected: false }])
+  })
+
+  test('counts nothing of a router that serves a newer table than it was ever sent, and says so', async () => {
+    hub.lead(leading)
+    const router = dial('a')
+    await expect.poll(() => hub.membership.known()).toHaveLength(1)
+    const done = hub.audience.acknowledged(version(1), [], 500)
+    for (const newer of [version(2), { epoch: 9, sequence: 0 }])
+      router.say({ kind: 'acknowledge', version: newer, lingering: [] })
+    expect(await done).toBe(false)
+    expect(ahead).toEqual([version(2), { epoch: 9, sequence: 0 }])
+    hub.audience.broadcast({ ...snapshot, version: version(2) })
+    router.say({ kind: 'acknowledge', version: version(2), lingering: [] })
+    expect(await hub.audience.acknowledged(version(2), [], 20_000)).toBe(true)
   })
 
   test('does not take the socket of a hub that lives', async () => {

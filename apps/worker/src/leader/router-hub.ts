@@ -2,6 +2,7 @@ import { chmod, rm } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import {
   assertNever,
+  compareVersions,
   heartbeatIntervalMs,
   relayedRouterFrame,
   routerFrame,
@@ -9,6 +10,7 @@ import {
   type ReplicaId,
   type RouterFrame,
   type RouteSnapshot,
+  type RouteVersion,
 } from '@berth/contracts'
 import type { Logger } from 'pino'
 import { readFrames, writeFrame } from './frame-lines.ts'
@@ -29,8 +31,17 @@ export type RouterHubOptions = {
   now?: () => number
 }
 
-/** What the hub needs from whoever leads: the table to give to a router that has none. */
-export type Leading = { epoch: number; snapshot(): RouteSnapshot }
+/** What the hub needs from whoever leads. */
+export type Leading = {
+  epoch: number
+  /** The table to give to a router that has none. */
+  snapshot(): RouteSnapshot
+  /**
+   * A router serves a newer table than this leader has ever sent, so it takes none from it. That is what a database
+   * from a backup does: it knows nothing of the leaders since.
+   */
+  onAhead(served: RouteVersion): void
+}
 
 export type RouterHub = Awaited<ReturnType<typeof openRouterHub>>
 
@@ -46,6 +57,7 @@ export async function openRouterHub(options: RouterHubOptions) {
   const now = options.now ?? (() => performance.now())
   const sockets = new Map<Socket, { router?: string; incarnation?: string }>()
   let leading: Leading | undefined
+  let newest: RouteVersion = { epoch: 0, sequence: 0 }
 
   const membership = createRouterMembership({
     now,
@@ -64,6 +76,8 @@ export async function openRouterHub(options: RouterHubOptions) {
   function take(router: string, frame: RouterFrame, reply: (frame: LeaderFrame) => void): void {
     if (!leading) return
     membership.heard(router)
+    const served = 'version' in frame ? frame.version : undefined
+    if (served && compareVersions(served, newest) > 0) return leading.onAhead(served)
     switch (frame.kind) {
       case 'hello':
         reply(leading.snapshot())
@@ -149,6 +163,7 @@ export async function openRouterHub(options: RouterHubOptions) {
   const audience: RouterAudience = {
     broadcast(frame) {
       if (!leading) return
+      if (frame.kind === 'snapshot' || frame.kind === 'delta') newest = frame.version
       for (const [socket, peer] of sockets) if (peer.router !== undefined) send(socket, frame)
       options.relay.publish(frame)
     },
@@ -165,6 +180,7 @@ export async function openRouterHub(options: RouterHubOptions) {
       leading = as
       membership.begin()
       const snapshot = as.snapshot()
+      newest = snapshot.version
       for (const socket of sockets.keys()) send(socket, snapshot)
       options.relay.publish(snapshot)
     },

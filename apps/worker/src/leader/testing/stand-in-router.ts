@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net'
 import {
+  compareVersions,
   leaderFrame,
   type RevisionRoute,
   type RouterFrame,
@@ -26,9 +27,9 @@ export type StandInRouter = {
 
 const speakEveryMs = 50
 
-/** Dials again until it is closed. */
-export function standInRouter(socketPath: string, id = 'router-1'): StandInRouter {
-  let table: RouteSnapshot | undefined
+/** Dials again until it is closed. Begins with the table `kept`, as a router does that was there before its leader. */
+export function standInRouter(socketPath: string, id = 'router-1', kept?: RouteSnapshot): StandInRouter {
+  let table = kept
   let socket: Socket | undefined
   let closed = false
   const loads = new Map<string, { queued: number; inFlight: number }>()
@@ -46,6 +47,7 @@ export function standInRouter(socketPath: string, id = 'router-1'): StandInRoute
   function take(data: unknown): void {
     const frame = leaderFrame.parse(data)
     if (frame.kind === 'snapshot') {
+      if (table && compareVersions(frame.version, table.version) < 0) return
       table = frame
       epochs.push(frame.version.epoch)
       acknowledge()
@@ -70,7 +72,8 @@ export function standInRouter(socketPath: string, id = 'router-1'): StandInRoute
     next.on('error', () => undefined)
     next.on('connect', () => {
       socket = next
-      say({ kind: 'hello', router: id, incarnation: '1', adminPort: 1 })
+      const known = table ? { version: table.version } : {}
+      say({ kind: 'hello', router: id, incarnation: '1', adminPort: 1, ...known })
     })
     next.on('close', () => {
       socket = undefined
