@@ -3,6 +3,9 @@ import { listContainers } from '../support/containers.ts'
 import type { Platform } from '../support/platform.ts'
 import { until } from '../support/poll.ts'
 
+/** How long after a fault is over everything may take to be as it should be (issue 2, "Must hold"). */
+export const settledWithinMs = 15_000
+
 /**
  * Waits until a service is exactly `count` ready replicas, and the engines hold exactly what belongs to somebody:
  * per replica its app and its sandbox, no other app of the service, no sandbox that is neither a replica's nor a

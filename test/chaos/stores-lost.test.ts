@@ -3,6 +3,7 @@ import { afterAll, describe, expect, inject, test } from 'vitest'
 import { startLoad } from '../support/load.ts'
 import { connectPlatform } from '../support/platform.ts'
 import { until } from '../support/poll.ts'
+import { settledWithinMs, waitUntilSettled } from './settled.ts'
 
 const platform = connectPlatform(inject('platform'))
 const never = { freezeAfterSeconds: 'never', parkAfterSeconds: 'never', coldAfterSeconds: 'never' }
@@ -39,15 +40,18 @@ async function healthyAgain(): Promise<void> {
 }
 
 describe('FLUSHALL in Redis', () => {
-  test('loses nothing that is desired', async () => {
+  test('loses nothing: within 15 s all that is desired is there, with exactly the wanted containers', async () => {
     await platform.deploy('out-flush', { idle: never })
     const redis = new Redis(platform.connection.redisUrl)
     const body = { name: 'out-later', image: platform.connection.testImage, memory: '96Mi' }
     const { body: created } = await platform.expectApi([202], 'POST', '/services', body)
     await redis.flushall()
+    const flushedAt = performance.now()
     redis.disconnect()
     const { deployment } = created as { deployment: { id: string } }
     expect(await platform.waitForDeployment(deployment.id)).toMatchObject({ phase: 'succeeded' })
+    for (const name of ['out-flush', 'out-later']) await waitUntilSettled(platform, name, { count: 1 })
+    expect(performance.now() - flushedAt).toBeLessThan(settledWithinMs)
     expect((await platform.waitReady('out-later')).status).toBe(200)
     expect((await platform.waitReady('out-flush')).status).toBe(200)
   })
