@@ -111,7 +111,12 @@ function firstProcess(unshare: number): number | undefined {
   return first !== undefined && existsSync(`/proc/${first}/root/run/is-up`) ? first : undefined
 }
 
+/** None when the process is gone. */
 function childrenOf(pid: number): number[] {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
-  return children.split(' ').filter(Boolean).map(Number)
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    return children.split(' ').filter(Boolean).map(Number)
+  } catch {
+    return []
+  }
 }

@@ -2,7 +2,6 @@ import { redisKeys } from '@berth/contracts'
 import { Keyring } from '@berth/db'
 import { insertNode } from '@berth/db/testing'
 import type { FakeAppBehaviour } from '@berth/engine/testing'
-import { sql } from 'drizzle-orm'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, inject, test, vi } from 'vitest'
 import { appsOn, endpointOf, startWorkerBench, type WorkerBench } from './testing/worker-bench.ts'
@@ -37,7 +36,9 @@ async function serviceOf(app: () => FakeAppBehaviour) {
     JSON.stringify({ PASSWORD: canary }),
     `revision:${made.revision}:env`,
   )
-  await bench.database.db.execute(sql`update revisions set env = ${env} where uid = ${made.revision}`)
+  await bench.database.db.execute(
+    `update revisions set env = '\\x${env.toString('hex')}' where uid = '${made.revision}'`,
+  )
   return { ...made, engine }
 }
 
