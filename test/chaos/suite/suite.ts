@@ -87,7 +87,7 @@ export async function openSuite(platform: Platform, options: SuiteOptions): Prom
       if (wholeMs > notableMs) note(finding, `whole again ${(wholeMs / 1000).toFixed(1)} s later`)
       const fresh = (await service.failed().catch(() => [])).filter(({ id }) => !before.has(id))
       for (const { node, reason, message } of fresh)
-        note(finding, `a replica failed on ${node}: ${reason}, ${message}`)
+        note(finding, `a replica failed on ${node}: ${reason}, ${(message ?? '').replaceAll('\n', ' | ')}`)
       const tally = await prober.turn()
       const target = targetOf(fault, on)
       return { name: fault.name, target, tally, finding, verdict: judge(target, tally, finding) }
