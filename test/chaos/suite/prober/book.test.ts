@@ -71,3 +71,12 @@ test('settling waits for what is under way, and not for what begins later', asyn
   await settling
   expect(book.underWay).toBe(1)
 })
+
+test('what is dropped counts neither way, and is waited for no longer', async () => {
+  const { book } = openBook()
+  const entry = book.enter('websocket')
+  entry.drop()
+  entry.fail('too late')
+  await book.settle()
+  expect(book.peek()).toMatchObject({ sent: 0, failed: 0 })
+})

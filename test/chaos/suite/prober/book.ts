@@ -2,11 +2,13 @@ import { type ExchangeKind, exchangeKinds, type FailedExchange, type Tally } fro
 
 const keptFailures = 5000
 
-/** One exchange under way; the first of `succeed` and `fail` counts. */
+/** One exchange under way; the first word on it counts. */
 export type Entry = {
   /** `replica` is the host name of whoever answered. */
   succeed(replica?: string): void
   fail(why: string): void
+  /** Neither right nor wrong: it could not be known any more whether it was answered. */
+  drop(): void
 }
 
 /** Short requests: their answers tell how long nobody answered. */
@@ -39,15 +41,19 @@ export class Book {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#open.add(promise)
     let over = false
-    const close = (outcome: () => void) => {
+    const end = (outcome: () => void) => {
       if (over) return
       over = true
       this.#open.delete(promise)
-      this.#tally.sent += 1
-      this.#tally.kinds[kind].sent += 1
       outcome()
       resolve()
     }
+    const close = (outcome: () => void) =>
+      end(() => {
+        this.#tally.sent += 1
+        this.#tally.kinds[kind].sent += 1
+        outcome()
+      })
     return {
       succeed: (replica) =>
         close(() => {
@@ -56,6 +62,7 @@ export class Book {
             this.#tally.lastAnswers[replica] = Math.max(this.#tally.lastAnswers[replica] ?? 0, sentAt)
         }),
       fail: (why) => close(() => this.#noteFailure({ kind, sentAt, failedAt: this.#now(), why })),
+      drop: () => end(() => undefined),
     }
   }
 
