@@ -1,5 +1,5 @@
 import { redisKeys } from '@berth/contracts'
-import { Keyring } from '@berth/db'
+import { Keyring, schema } from '@berth/db'
 import { insertNode } from '@berth/db/testing'
 import type { FakeAppBehaviour } from '@berth/engine/testing'
 import { Redis } from 'ioredis'
@@ -36,9 +36,7 @@ async function serviceOf(app: () => FakeAppBehaviour) {
     JSON.stringify({ PASSWORD: canary }),
     `revision:${made.revision}:env`,
   )
-  await bench.database.db.execute(
-    `update revisions set env = '\\x${env.toString('hex')}' where uid = '${made.revision}'`,
-  )
+  await bench.database.db.update(schema.revisions).set({ env })
   return { ...made, engine }
 }
 

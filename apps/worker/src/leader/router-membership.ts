@@ -50,6 +50,7 @@ export function createRouterMembership(options: RouterMembershipOptions) {
   const waiters = new Set<Waiter>()
   const listeners = new Set<() => void>()
   let begunAt = -Infinity
+  let finding: NodeJS.Timeout | undefined
   let tickedAt = options.now()
 
   function settle(): void {
@@ -89,10 +90,12 @@ export function createRouterMembership(options: RouterMembershipOptions) {
     /** A term begins. Those that its predecessor knew are `expect`ed before. */
     begin(): void {
       begunAt = options.now()
+      finding = setTimeout(settle, findingMs)
     },
 
     /** The term is over: whoever waits hears that not everyone has answered, and nobody is known any more. */
     end(): void {
+      clearTimeout(finding)
       members.clear()
       for (const waiter of waiters) waiter.finish(false)
     },
