@@ -1,13 +1,4 @@
-import {
-  closeSync,
-  copyFileSync,
-  existsSync,
-  openSync,
-  renameSync,
-  rmSync,
-  statSync,
-  truncateSync,
-} from 'node:fs'
+import { closeSync, copyFileSync, existsSync, openSync, renameSync, statSync, truncateSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 
 const maxLogBytes = 10 * 1024 * 1024
@@ -34,12 +25,8 @@ export function withLogDescriptor<Value>(path: string, use: (descriptor: number)
 export function rotateLog(path: string, maxBytes = maxLogBytes, kept = keptLogs): boolean {
   if (!existsSync(path) || statSync(path).size <= maxBytes) return false
   const copy = `${path}.new`
-  try {
-    copyFileSync(path, copy)
-  } catch (error) {
-    rmSync(copy, { force: true })
-    throw error
-  }
+  // Half a copy is removed by the call itself.
+  copyFileSync(path, copy)
   for (let age = kept - 1; age >= 1; age -= 1) {
     if (existsSync(`${path}.${age}`)) renameSync(`${path}.${age}`, `${path}.${age + 1}`)
   }

@@ -107,9 +107,11 @@ test('a preparation that fails is the problem of the start, and nobody is blamed
 
 test('a start that is stopped halfway starts nothing more', async () => {
   const migrate = join(folder, 'migrate.js')
+  const told = `require('node:fs').writeFileSync('${folder}/migrating', '')`
+  // It ends well when it is asked to, so nothing but the stop keeps the apps from being started.
   await writeFile(
     migrate,
-    `require('node:fs').writeFileSync('${folder}/migrating', ''); setTimeout(() => {}, 60_000)`,
+    `process.on('SIGTERM', () => process.exit(0)); ${told}; setTimeout(() => {}, 60_000)`,
   )
   const api = await standIn('api')
   const supervisor = supervise({
