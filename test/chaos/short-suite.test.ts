@@ -12,6 +12,7 @@ import { openSuite, type Suite } from './suite/suite.ts'
 const seed = 3
 const chosen = [
   'deployments, app exits at once',
+  'deployments at maxScale 1',
   'scale-ins',
   'router restarted',
   'api killed',

@@ -1,7 +1,7 @@
 import type { RequestListener, ServerResponse } from 'node:http'
 import { afterEach, expect, test } from 'vitest'
 import { ask, eventually, startApp, startEdge, type Answer, type App, type Edge } from './testing/edge.ts'
-import { aReplica, aRevision } from './testing/routes.ts'
+import { aHost, aReplica, aRevision } from './testing/routes.ts'
 
 let edge: Edge | undefined
 const apps: App[] = []
@@ -116,6 +116,26 @@ test('when nothing can be placed, who waits and who comes hears it at once', asy
       detail: 'Unplaceable: 2 nodes: memory 1Gi asked',
     })
   }
+})
+
+test('who waits for a revision that the traffic has left goes where the traffic went', async () => {
+  const newer = await app((_request, response) => response.end('newer'))
+  const { port, publish, leader } = (edge = await startEdge({ revisions: [aRevision({ uid: 'rev-1' })] }))
+  const waiting = [ask({ port }), ask({ port, method: 'POST', body: 'x' })]
+  await eventually(() => leader.last('demand')?.queued === 2)
+  publish({
+    hosts: [aHost({ targets: [{ revision: 'rev-2', percent: 100 }] })],
+    revisions: [aRevision({ uid: 'rev-2', name: 'hello-00002', replicas: [aReplica('r2', newer.port)] })],
+  })
+  expect((await Promise.all(waiting)).map(({ body }) => body)).toEqual(['newer', 'newer'])
+})
+
+test('who waits for a revision that nobody replaces is told at once', async () => {
+  const { port, publish, leader } = (edge = await startEdge())
+  const waiting = ask({ port })
+  await eventually(() => leader.last('demand')?.queued === 1)
+  publish({ hosts: [], revisions: [] })
+  expect(JSON.parse((await waiting).body)).toMatchObject({ status: 503, code: 'no-replica' })
 })
 
 test('a client that leaves keeps its slot at concurrency 1 until the app is done', async () => {

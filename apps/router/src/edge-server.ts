@@ -87,14 +87,14 @@ function parserGaveUp(
 export function listenAt(server: Server, place: EdgePlace): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen(
-      { ...place, backlog, ...('host' in place && place.host === '::1' ? { ipv6Only: true } : {}) },
-      () => {
-        server.off('error', reject)
-        const address = server.address()
-        resolve(address !== null && typeof address === 'object' ? address.port : 0)
-      },
-    )
+    const listening = () => {
+      server.off('error', reject)
+      const address = server.address()
+      resolve(address !== null && typeof address === 'object' ? address.port : 0)
+    }
+    // With a descriptor Node takes the backlog as an argument only.
+    if ('fd' in place) server.listen(place, backlog, listening)
+    else server.listen({ ...place, backlog, ipv6Only: place.host === '::1' }, listening)
   })
 }
 

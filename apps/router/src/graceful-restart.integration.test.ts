@@ -1,6 +1,6 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
 import * as net from 'node:net'
 import { tmpdir } from 'node:os'
@@ -109,6 +109,18 @@ function get(agent: Agent): Promise<number> {
     asked.end()
   })
 }
+
+test('as many connections wait before a socket that was handed on as before an own one', async () => {
+  const router = startProcess()
+  await untilReady(router)
+  const [, , longest] = execFileSync('ss', ['-Hltn', `sport = :${edge.port}`], { encoding: 'utf8' }).split(
+    /\s+/,
+  )
+  const allowed = Number(await readFile('/proc/sys/net/core/somaxconn', 'utf8'))
+  expect(Number(longest)).toBe(Math.min(4096, allowed))
+  router.kill('SIGTERM')
+  await once(router, 'exit')
+})
 
 test('routers replace each other under load from their kept tables, and no request is lost', async () => {
   let current = startProcess()

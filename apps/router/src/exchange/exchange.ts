@@ -126,8 +126,7 @@ export class Exchange {
     const route = table.hosts.get(accepted.host)
     if (!route || accepted.target === '*') return this.#fail({ kind: 'unknown-host', host: accepted.host })
     this.#route = route
-    const target = pickByWeight(route.targets, this.#context.random())
-    this.#revision = target && this.#context.revisions.get(target.revision)
+    this.#revision = this.#revisionOf(route)
     if (!this.#revision) return this.#fail({ kind: 'unknown-revision' })
     const { timeoutMs } = this.#revision.route
     this.#timer = setTimeout(() => this.#timedOut(timeoutMs), Math.min(timeoutMs, longestTimerMs))
@@ -154,6 +153,11 @@ export class Exchange {
     this.#end('broken-off')
   }
 
+  #revisionOf(route: HostRoute): RevisionAdmission | undefined {
+    const target = pickByWeight(route.targets, this.#context.random())
+    return target && this.#context.revisions.get(target.revision)
+  }
+
   #enter(revision: RevisionAdmission): void {
     const claim = revision.tryClaim({ again: this.#retries > 0 })
     if (claim) return this.#send(revision, claim)
@@ -174,10 +178,24 @@ export class Exchange {
       },
       refuse: (refusal) => {
         stopWaiting()
-        this.#fail(refusal)
+        if (refusal.kind === 'withdrawn') this.#enterElsewhere(revision)
+        else this.#fail(refusal)
       },
     })
     if (waiting) this.#leaveQueue = leave
+  }
+
+  /** A deployment has shifted the traffic while the request waited: it goes where the next table sends its host. */
+  #enterElsewhere(before: RevisionAdmission): void {
+    // Whoever withdraws is still taking the new table over.
+    setImmediate(() => {
+      if (this.#ended || this.#status !== 0) return
+      const route = this.#context.table()?.hosts.get(this.#accepted?.host ?? '')
+      const revision = route && this.#revisionOf(route)
+      if (!revision || revision === before) return this.#fail({ kind: 'withdrawn' })
+      this.#revision = revision
+      this.#enter(revision)
+    })
   }
 
   #send(revision: RevisionAdmission, claim: Claim): void {
