@@ -34,6 +34,7 @@ import type { UpgradeOffer } from './upgrade-offer.ts'
  * received, waiting and sending end in an answer of the router when something fails; answering and leaving can only
  * break off.
  * sending goes back to waiting once, when the retry rule allows it.
+ * waiting begins anew at another revision when the traffic leaves the one it waits for.
  */
 
 export type ExchangeContext = {
