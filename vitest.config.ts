@@ -9,7 +9,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     // Most of a test's time is waiting; by default a machine with two cores would run one file at a time.
-    maxWorkers: 4,
+    maxWorkers: 8,
     projects: [
       {
         test: {

@@ -1,11 +1,8 @@
 import { readWorld } from '@berth/db'
-import { insertNode } from '@berth/db/testing'
 import { berthLabels, connectEngine } from '@berth/engine'
 import { heldFence, type FakeEngine } from '@berth/engine/testing'
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest'
-import { appsOn, endpointOf, startWorkerBench, type WorkerBench } from './testing/worker-bench.ts'
-
-const patient = { timeout: 30_000, interval: 25 }
+import { appsOn, endpointOf, patient, startWorkerBench, type WorkerBench } from './testing/worker-bench.ts'
 
 let bench: WorkerBench
 let engine: FakeEngine
@@ -14,17 +11,6 @@ beforeEach(async () => {
   engine = await bench.startEngine()
 })
 afterEach(() => bench.stop())
-
-async function nodeOf(
-  name: string,
-  of: FakeEngine,
-  reachability: 'ready' | 'down' = 'down',
-  address = '127.0.0.1',
-) {
-  const capacity = { cpuMillis: 2000, memoryBytes: 4 * 1024 ** 3 }
-  const about = { name, endpoint: endpointOf(of), address, capacity }
-  return await insertNode(bench.database.db, about, { reachability })
-}
 
 /** A container that no row knows. */
 async function leaveContainer(on: FakeEngine, name: string, owner = bench.installation): Promise<void> {
@@ -38,17 +24,9 @@ async function leaveContainer(on: FakeEngine, name: string, owner = bench.instal
   runtime.close()
 }
 
-async function waitForNodes(...ready: string[]): Promise<void> {
-  await vi.waitFor(async () => {
-    const { nodes } = await readWorld(bench.database.db)
-    const names = nodes.filter(({ reachability }) => reachability === 'ready').map(({ name }) => name)
-    expect(new Set(names)).toEqual(new Set(ready))
-  }, patient)
-}
-
 describe('a node', () => {
   test('that could not be prepared when a leader took over is prepared later', async () => {
-    await nodeOf('n1', engine, 'ready')
+    await bench.insertNode('n1', engine, 'ready')
     engine.fail('POST /images/load', { status: 500, message: 'busy', times: 1 })
     const { revision } = await bench.coldService({ minScale: 1 })
     await bench.startWorker()
@@ -56,7 +34,7 @@ describe('a node', () => {
   })
 
   test('whose endpoint is changed is registered anew, and its replicas are brought up there', async () => {
-    const { uid } = await nodeOf('n1', engine)
+    const { uid } = await bench.insertNode('n1', engine)
     const { revision } = await bench.coldService({ minScale: 1 })
     await bench.startWorker()
     await vi.waitFor(() => expect(bench.served(revision)).toHaveLength(1), patient)
@@ -74,10 +52,10 @@ describe('a node', () => {
 
   test('that is drained goes on serving until another one does, and ends up empty', async () => {
     const other = await bench.startEngine()
-    const { uid } = await nodeOf('n1', engine)
-    await nodeOf('n2', other, 'down', '127.0.0.2')
+    const { uid } = await bench.insertNode('n1', engine)
+    await bench.insertNode('n2', other, 'down', '127.0.0.2')
     await bench.startWorker()
-    await waitForNodes('n1', 'n2')
+    await bench.nodesReady('n1', 'n2')
     const { revision } = await bench.coldService({ minScale: 1, maxScale: 1 })
     await vi.waitFor(() => expect(bench.served(revision)).toMatchObject([{ node: 'n1' }]), patient)
     let fewest = 1
@@ -96,10 +74,10 @@ describe('a node', () => {
 
   test('that is drained of an idle replica just lets it go', async () => {
     const other = await bench.startEngine()
-    const { uid } = await nodeOf('n1', engine)
-    await nodeOf('n2', other, 'down', '127.0.0.2')
+    const { uid } = await bench.insertNode('n1', engine)
+    await bench.insertNode('n2', other, 'down', '127.0.0.2')
     await bench.startWorker()
-    await waitForNodes('n1', 'n2')
+    await bench.nodesReady('n1', 'n2')
     const { revision } = await bench.coldService({
       idle: { freezeAfterSeconds: 1, parkAfterSeconds: 'never', coldAfterSeconds: 'never' },
     })
@@ -116,9 +94,9 @@ describe('a node', () => {
   })
 
   test('that leaves takes what is on its engine with it', async () => {
-    const { uid } = await nodeOf('n1', engine)
+    const { uid } = await bench.insertNode('n1', engine)
     await bench.startWorker()
-    await waitForNodes('n1')
+    await bench.nodesReady('n1')
     await leaveContainer(engine, 'berth-left')
     await leaveContainer(engine, 'somebody-else', 'other')
     await bench.database.db.execute(`update nodes set deleted_at = now() where uid = '${uid}'`)
@@ -126,59 +104,5 @@ describe('a node', () => {
       expect((await readWorld(bench.database.db)).nodes).toEqual([])
     }, patient)
     expect(engine.containers().map(({ name }) => name)).toEqual(['somebody-else'])
-  })
-
-  test('that hangs in the middle of a start is given up, and the replica starts elsewhere', async () => {
-    const other = await bench.startEngine()
-    await nodeOf('n1', engine)
-    await nodeOf('n2', other, 'down', '127.0.0.2')
-    await bench.startWorker()
-    await waitForNodes('n1', 'n2')
-    engine.hang('POST /containers/*/start')
-    const before = engine.calls.length
-    const { revision } = await bench.coldService({ minScale: 1 })
-    await vi.waitFor(
-      () => expect(engine.calls.slice(before).some((call) => call.endsWith('/start'))).toBe(true),
-      patient,
-    )
-    engine.hang('GET /_ping')
-    await vi.waitFor(() => expect(bench.served(revision)).toMatchObject([{ node: 'n2' }]), patient)
-  })
-
-  test('that is lost together with most others says that nothing is rescheduled, and so does the service', async () => {
-    const others = [await bench.startEngine(), await bench.startEngine()]
-    await nodeOf('n1', engine)
-    await nodeOf('n2', others[0] ?? engine, 'down', '127.0.0.2')
-    await nodeOf('n3', others[1] ?? engine, 'down', '127.0.0.3')
-    await bench.startWorker()
-    await waitForNodes('n1', 'n2', 'n3')
-    for (const lost of [engine, ...others]) lost.fail('GET /_ping', { status: 500, message: 'on fire' })
-    const { revision } = await bench.coldService({ minScale: 1 })
-    const held = '3 of 3 nodes were lost within 30 s'
-    await vi.waitFor(async () => {
-      const { rows } = await bench.database.db.execute('select message from node_status')
-      expect(new Set(rows.map((row) => String(row['message']).replace(/.*; /, '')))).toEqual(
-        new Set([`rescheduling is on hold: ${held}`]),
-      )
-    }, patient)
-    // What was placed before is gone with its node, and nothing takes its place.
-    await bench.database.db.execute(`delete from replicas where revision_uid = '${revision}'`)
-    await vi.waitFor(async () => {
-      const { rows } = await bench.database.db.execute('select conditions from service_status')
-      expect(rows).toMatchObject([
-        {
-          conditions: [{ status: 'False', reason: 'NodeLost', message: `rescheduling is on hold: ${held}` }],
-        },
-      ])
-    }, patient)
-    for (const back of [engine, ...others]) back.release()
-    await waitForNodes('n1', 'n2', 'n3')
-    await vi.waitFor(async () => {
-      const { rows } = await bench.database.db.execute(
-        'select conditions, message from service_status, node_status',
-      )
-      const serving = { conditions: [{ status: 'True', reason: 'Serving' }], message: null }
-      expect(rows).toMatchObject([serving, serving, serving])
-    }, patient)
   })
 })

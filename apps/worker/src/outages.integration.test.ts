@@ -3,13 +3,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { markReplicaDraining } from '@berth/db'
-import { insertNode } from '@berth/db/testing'
 import type { FakeEngine } from '@berth/engine/testing'
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest'
+import { cuttableDatabase, type CuttableDatabase } from './leader/testing/cuttable-database.ts'
 import { hangableRedis, type HangableRedis } from './redis/testing/hangable-redis.ts'
-import { appsOn, endpointOf, startWorkerBench, type WorkerBench } from './testing/worker-bench.ts'
+import { appsOn, patient, startWorkerBench, statusOf, type WorkerBench } from './testing/worker-bench.ts'
 
-const patient = { timeout: 30_000, interval: 25 }
 const freezing = { freezeAfterSeconds: 1, parkAfterSeconds: 'never', coldAfterSeconds: 'never' } as const
 
 let bench: WorkerBench
@@ -18,7 +17,7 @@ let engine: FakeEngine
 beforeEach(async () => {
   bench = await startWorkerBench({ postgresUrl: inject('postgresUrl'), redisUrl: inject('redisUrl') })
   engine = await bench.startEngine()
-  await insertNode(bench.database.db, { name: 'n1', endpoint: endpointOf(engine) }, { reachability: 'down' })
+  await bench.insertNode('n1', engine)
 })
 afterEach(() => bench.stop())
 
@@ -79,5 +78,50 @@ describe('a take-over', () => {
     await vi.waitFor(async () => expect(await routers()).toEqual(['router-1']), patient)
     await bench.stopWorkers()
     expect(await routers()).toEqual(['router-1'])
+  })
+})
+
+describe('without Postgres', () => {
+  let way: CuttableDatabase
+  beforeEach(async () => {
+    way = await cuttableDatabase(bench.database.url, bench.folder)
+  })
+  afterEach(() => way.cut())
+
+  test('a frozen replica wakes, and its row follows when the database is back', async () => {
+    const { revision } = await bench.coldService({
+      idle: { freezeAfterSeconds: 1, parkAfterSeconds: 'never', coldAfterSeconds: 'never' },
+    })
+    await bench.startWorker(way.url)
+    await vi.waitFor(() => expect(bench.router.revision(revision)).toBeDefined(), patient)
+    bench.router.load(revision, { queued: 1, inFlight: 0 })
+    await vi.waitFor(() => expect(bench.served(revision)).toHaveLength(1), patient)
+    bench.router.load(revision, null)
+    bench.router.idleMs = 60_000
+    await vi.waitFor(async () => expect(await bench.rows()).toMatchObject([{ rung: 'frozen' }]), patient)
+    await way.cut()
+    bench.router.idleMs = 0
+    bench.router.load(revision, { queued: 1, inFlight: 0 })
+    await vi.waitFor(() => expect(bench.served(revision)).toHaveLength(1), patient)
+    await vi.waitFor(() => expect(appsOn(engine)[0]?.status).toBe('running'), patient)
+    expect(await statusOf(bench.served(revision)[0]?.port ?? 0)).toBe(200)
+    expect(await bench.rows()).toMatchObject([{ rung: 'frozen' }])
+    await way.mend()
+    await vi.waitFor(async () => expect(await bench.rows()).toMatchObject([{ rung: 'running' }]), patient)
+  })
+
+  test('a cold revision says that nothing can be reserved', async () => {
+    const { revision } = await bench.coldService()
+    await bench.startWorker(way.url)
+    await vi.waitFor(() => expect(bench.router.revision(revision)).toBeDefined(), patient)
+    await bench.nodesReady('n1')
+    await way.cut()
+    bench.router.load(revision, { queued: 1, inFlight: 0 })
+    await vi.waitFor(
+      () => expect(bench.router.revision(revision)?.blocked?.message).toMatch(/without the database/),
+      patient,
+    )
+    await way.mend()
+    await vi.waitFor(() => expect(bench.served(revision)).toHaveLength(1), patient)
   })
 })

@@ -1,15 +1,10 @@
-import { request } from 'node:http'
 import { join } from 'node:path'
-import type { IdleSettings, RevisionUid, ServiceUid } from '@berth/contracts'
-import { markReplicaDraining, readWorld, reserveReplica } from '@berth/db'
-import { insertNode } from '@berth/db/testing'
+import type { RevisionUid, ServiceUid } from '@berth/contracts'
+import { readWorld, reserveReplica } from '@berth/db'
 import type { FakeEngine } from '@berth/engine/testing'
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest'
-import { cuttableDatabase, type CuttableDatabase } from './leader/testing/cuttable-database.ts'
 import { standInRouter, type StandInRouter } from './leader/testing/stand-in-router.ts'
-import { appsOn, endpointOf, startWorkerBench, type WorkerBench } from './testing/worker-bench.ts'
-
-const patient = { timeout: 30_000, interval: 25 }
+import { appsOn, patient, startWorkerBench, statusOf, type WorkerBench } from './testing/worker-bench.ts'
 
 let bench: WorkerBench
 let engine: FakeEngine
@@ -26,7 +21,7 @@ afterEach(() => bench.stop())
 async function coldService(
   change: Parameters<WorkerBench['coldService']>[0] = {},
 ): Promise<{ service: ServiceUid; revision: RevisionUid }> {
-  await insertNode(bench.database.db, { name: 'n1', endpoint: endpointOf(engine) }, { reachability: 'down' })
+  await bench.insertNode('n1', engine)
   return await bench.coldService(change)
 }
 
@@ -35,17 +30,6 @@ const rows = () => bench.rows()
 const served = (revision: string) => bench.served(revision)
 const apps = () => appsOn(engine)
 
-function get(port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const asked = request({ host: '127.0.0.1', port, agent: false }, (response) => {
-      response.resume()
-      resolve(response.statusCode ?? 0)
-    })
-    asked.once('error', reject)
-    asked.end()
-  })
-}
-
 describe('a cold revision', () => {
   test('starts when a request waits, and answers where the routes say', async () => {
     const { revision } = await coldService()
@@ -53,7 +37,7 @@ describe('a cold revision', () => {
     await vi.waitFor(() => expect(router.revision(revision)).toBeDefined(), patient)
     router.load(revision, { queued: 1, inFlight: 0 })
     await vi.waitFor(() => expect(served(revision)).toHaveLength(1), patient)
-    expect(await get(served(revision)[0]?.port ?? 0)).toBe(200)
+    expect(await statusOf(served(revision)[0]?.port ?? 0)).toBe(200)
     await vi.waitFor(
       async () => expect(await rows()).toMatchObject([{ state: 'ready', rung: 'running' }]),
       patient,
@@ -118,73 +102,6 @@ describe('minScale', () => {
   })
 })
 
-describe('the idle ladder', () => {
-  test('goes down to frozen, parked and cold, each step withdrawn first', async () => {
-    const idle: IdleSettings = { freezeAfterSeconds: 1, parkAfterSeconds: 2, coldAfterSeconds: 3 }
-    const { revision } = await coldService({ idle })
-    await start()
-    await vi.waitFor(() => expect(router.revision(revision)).toBeDefined(), patient)
-    router.load(revision, { queued: 1, inFlight: 0 })
-    await vi.waitFor(() => expect(served(revision)).toHaveLength(1), patient)
-    const id = served(revision)[0]?.id ?? ''
-    router.lingering.add(id)
-    router.load(revision, null)
-    router.idleMs = 1_500
-    await vi.waitFor(() => expect(served(revision)).toHaveLength(0), patient)
-    expect(apps()[0]?.status).toBe('running')
-    router.lingering.clear()
-    await vi.waitFor(() => expect(apps()[0]?.status).toBe('paused'), patient)
-    await vi.waitFor(async () => expect(await rows()).toMatchObject([{ rung: 'frozen' }]), patient)
-    await vi.waitFor(() => expect(apps()[0]?.status).toBe('exited'), patient)
-    await vi.waitFor(async () => expect(await rows()).toHaveLength(0), patient)
-    expect(apps()).toHaveLength(0)
-  })
-
-  test('wakes from frozen and from parked', async () => {
-    const { service, revision } = await coldService({
-      idle: { freezeAfterSeconds: 1, parkAfterSeconds: 'never', coldAfterSeconds: 'never' },
-    })
-    await start()
-    await vi.waitFor(() => expect(router.revision(revision)).toBeDefined(), patient)
-    const wake = async () => {
-      router.load(revision, { queued: 1, inFlight: 0 })
-      await vi.waitFor(() => expect(served(revision)).toHaveLength(1), patient)
-      await vi.waitFor(() => expect(apps()[0]?.status).toBe('running'), patient)
-      expect(await get(served(revision)[0]?.port ?? 0)).toBe(200)
-      router.load(revision, null)
-    }
-    await wake()
-    router.idleMs = 60_000
-    await vi.waitFor(() => expect(apps()[0]?.status).toBe('paused'), patient)
-    await wake()
-    const parked = '{"freezeAfterSeconds": "never", "parkAfterSeconds": 1, "coldAfterSeconds": "never"}'
-    await bench.database.db.execute(`update services set idle = '${parked}' where uid = '${service}'`)
-    await vi.waitFor(() => expect(apps()[0]?.status).toBe('exited'), patient)
-    await wake()
-    expect(await rows()).toHaveLength(1)
-  })
-})
-
-describe('a draining replica', () => {
-  test('stops when every router has let go of it', async () => {
-    const { revision } = await coldService({ minScale: 1 })
-    await start()
-    await vi.waitFor(() => expect(served(revision)).toHaveLength(1), patient)
-    const id = served(revision)[0]?.id ?? ''
-    router.lingering.add(id)
-    const lease = await bench.leaderLease()
-    await markReplicaDraining(bench.database.db, lease, id)
-    // Its replacement takes longer to start than it would take to stop.
-    await vi.waitFor(() => {
-      expect(served(revision)).toHaveLength(1)
-      expect(served(revision)[0]?.id).not.toBe(id)
-    }, patient)
-    expect((await rows()).map((row) => row.id)).toContain(id)
-    router.lingering.clear()
-    await vi.waitFor(async () => expect((await rows()).map((row) => row.id)).not.toContain(id), patient)
-  })
-})
-
 describe('another worker', () => {
   test('takes over what runs and what is starting, under a new epoch', async () => {
     const { service, revision } = await coldService({ minScale: 1 })
@@ -245,51 +162,5 @@ describe('a database from a backup', () => {
     router.load(revision, { queued: 1, inFlight: 0 })
     await vi.waitFor(() => expect(served(revision)).toHaveLength(1), patient)
     expect(router.version?.epoch).toBe(1)
-  })
-})
-
-describe('without Postgres', () => {
-  let way: CuttableDatabase
-  beforeEach(async () => {
-    way = await cuttableDatabase(bench.database.url, bench.folder)
-  })
-  afterEach(() => way.cut())
-
-  test('a frozen replica wakes, and its row follows when the database is back', async () => {
-    const { revision } = await coldService({
-      idle: { freezeAfterSeconds: 1, parkAfterSeconds: 'never', coldAfterSeconds: 'never' },
-    })
-    await start(way.url)
-    await vi.waitFor(() => expect(router.revision(revision)).toBeDefined(), patient)
-    router.load(revision, { queued: 1, inFlight: 0 })
-    await vi.waitFor(() => expect(served(revision)).toHaveLength(1), patient)
-    router.load(revision, null)
-    router.idleMs = 60_000
-    await vi.waitFor(async () => expect(await rows()).toMatchObject([{ rung: 'frozen' }]), patient)
-    await way.cut()
-    router.idleMs = 0
-    router.load(revision, { queued: 1, inFlight: 0 })
-    await vi.waitFor(() => expect(served(revision)).toHaveLength(1), patient)
-    await vi.waitFor(() => expect(apps()[0]?.status).toBe('running'), patient)
-    expect(await get(served(revision)[0]?.port ?? 0)).toBe(200)
-    expect(await rows()).toMatchObject([{ rung: 'frozen' }])
-    await way.mend()
-    await vi.waitFor(async () => expect(await rows()).toMatchObject([{ rung: 'running' }]), patient)
-  })
-
-  test('a cold revision says that nothing can be reserved', async () => {
-    const { revision } = await coldService()
-    await start(way.url)
-    await vi.waitFor(() => expect(router.revision(revision)).toBeDefined(), patient)
-    const nodes = async () => (await readWorld(bench.database.db)).nodes
-    await vi.waitFor(async () => expect(await nodes()).toMatchObject([{ reachability: 'ready' }]), patient)
-    await way.cut()
-    router.load(revision, { queued: 1, inFlight: 0 })
-    await vi.waitFor(
-      () => expect(router.revision(revision)?.blocked?.message).toMatch(/without the database/),
-      patient,
-    )
-    await way.mend()
-    await vi.waitFor(() => expect(served(revision)).toHaveLength(1), patient)
   })
 })

@@ -1,4 +1,5 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { IdleSettings, RevisionUid, ServiceUid } from '@berth/contracts'
@@ -6,6 +7,7 @@ import { leaderLeaseName, readLease, readWorld, type LeaseRef, type WorldReplica
 import {
   buildTemplate,
   createTestDatabase,
+  insertNode,
   insertRevision,
   insertService,
   type TestDatabase,
@@ -18,8 +20,12 @@ import {
   type FakeEngine,
 } from '@berth/engine/testing'
 import { pino } from 'pino'
+import { expect, vi } from 'vitest'
 import { standInRouter, type StandInRouter } from '../leader/testing/stand-in-router.ts'
 import { startWorker, type Worker } from '../worker.ts'
+
+/** For `vi.waitFor`: whatever a whole worker does may be slow on a busy machine. */
+export const patient = { timeout: 30_000, interval: 25 }
 
 const log = pino({ level: process.env['BERTH_TEST_LOG'] ?? 'silent' })
 const digest = `sha256:${'a'.repeat(64)}`
@@ -46,6 +52,15 @@ export type WorkerBench = {
   stopWorkers(): Promise<void>
   /** A service whose only revision has all the traffic and no replica; without nodes. */
   coldService(change?: ColdService): Promise<{ service: ServiceUid; revision: RevisionUid }>
+  /** A node in front of an engine, ready or (by default) still to be registered. */
+  insertNode(
+    name: string,
+    of: FakeEngine,
+    reachability?: 'ready' | 'down',
+    address?: string,
+  ): ReturnType<typeof insertNode>
+  /** Waits until exactly these nodes are ready. */
+  nodesReady(...names: string[]): Promise<void>
   /** Its replicas in the router's table. */
   served(revision: string): { id: string; port: number; node: string }[]
   rows(): Promise<WorldReplica[]>
@@ -125,6 +140,16 @@ export async function startWorkerBench(stores: {
       )
       return { service: service.uid, revision: revision.uid }
     },
+    async insertNode(name, of, reachability = 'down', address = '127.0.0.1') {
+      const capacity = { cpuMillis: 2000, memoryBytes: 4 * 1024 ** 3 }
+      return await insertNode(db, { name, endpoint: endpointOf(of), address, capacity }, { reachability })
+    },
+    async nodesReady(...names) {
+      await vi.waitFor(async () => {
+        const ready = (await readWorld(db)).nodes.filter(({ reachability }) => reachability === 'ready')
+        expect(new Set(ready.map(({ name }) => name))).toEqual(new Set(names))
+      }, patient)
+    },
     served: (revision) => router.revision(revision)?.replicas ?? [],
     rows: async () => (await readWorld(db)).replicas,
     async leaderLease() {
@@ -140,6 +165,18 @@ export async function startWorkerBench(stores: {
       await rm(folder, { recursive: true, force: true })
     },
   }
+}
+
+/** Asks a replica; its status. */
+export function statusOf(port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ host: '127.0.0.1', port, agent: false }, (response) => {
+      response.resume()
+      resolve(response.statusCode ?? 0)
+    })
+    asked.once('error', reject)
+    asked.end()
+  })
 }
 
 /** As a node names it. */
