@@ -30,11 +30,16 @@ export type StartedApi = {
 /** The API on a port of its own, over a database of its own. */
 export async function startApi(
   postgresUrl: string,
-  settings: { controlSocket?: string } = {},
+  settings: {
+    controlSocket?: string
+    /** The URL by which the API reaches its database, for a way that fails on demand. */
+    reachDatabase?: (url: string) => Promise<string>
+  } = {},
 ): Promise<StartedApi> {
   const database = await createTestDatabase(postgresUrl)
-  const { db } = database
-  const probe = openDatabase(database.url, { applicationName: 'berth-api-probe', maxConnections: 1 })
+  const url = (await settings.reachDatabase?.(database.url)) ?? database.url
+  const db = openDatabase(url, { applicationName: 'berth-api', maxConnections: 8 })
+  const probe = openDatabase(url, { applicationName: 'berth-api-probe', maxConnections: 1 })
   const token = `berth_${randomBytes(32).toString('base64url')}`
   await ensureFirstToken(db, token)
   const wakes: Wake[] = []
@@ -67,7 +72,7 @@ export async function startApi(
     anonymous: (method, path, options = {}) => callHttp(port, method, path, options),
     async stop() {
       await close()
-      await probe.close()
+      await Promise.all([db.close(), probe.close()])
       await database.drop()
     },
   }
