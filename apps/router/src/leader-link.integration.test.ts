@@ -58,6 +58,17 @@ test('ignores a table that is older than its own or of another installation', as
   expect(acknowledged.every((frame) => frame.version.epoch === 5)).toBe(true)
 })
 
+test('passes over what only a newer leader says, with its frames and their fields', async () => {
+  const edge = await startEdge()
+  atEnd(() => edge.close())
+  await eventually(() => edge.leader.last('acknowledge'))
+  edge.leader.sendLine('{"kind":"weather","sunny":true}')
+  const newer = { ...aSnapshot({ version: { epoch: 2, sequence: 1 }, hosts: [] }), season: 'winter' }
+  edge.leader.sendLine(JSON.stringify(newer))
+  await eventually(() => edge.leader.last('acknowledge')?.version.epoch === 2)
+  expect(edge.leader.frames.filter(({ kind }) => kind === 'hello')).toHaveLength(1)
+})
+
 test('takes a table over although one replica in it has an address that cannot be asked', async () => {
   const good = aReplica('good', await answering('the good one'))
   const bad = { ...aReplica('bad'), address: 'fe80::1%eth0' }

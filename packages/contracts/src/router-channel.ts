@@ -3,7 +3,9 @@ import { routeDelta, routeSnapshot, routeVersion } from './route-table.ts'
 
 /*
  * What a router and the leader say to each other: one JSON object a line over the hub socket; the same frames
- * travel over Redis (publish/subscribe) as the second way, wrapped with the router's id.
+ * travel over Redis (publish/subscribe) as the second way, wrapped with the router's id. During an upgrade the two
+ * ends are of different versions: fields that one does not know are left out, frames that it does not know are passed
+ * over.
  */
 
 /** First frame of a router. `version` is what it serves from, absent when it has no table. */
@@ -96,6 +98,23 @@ export const leaderFrame = z.discriminatedUnion('kind', [
   heartbeatFrame,
 ])
 export type LeaderFrame = z.infer<typeof leaderFrame>
+
+/** Null for a kind of a newer version. Throws `ZodError` for what is no frame. */
+export function parseRouterFrame(data: unknown): RouterFrame | null {
+  return isOfKnownKind(routerFrame, data) ? routerFrame.parse(data) : null
+}
+
+/** Null for a kind of a newer version. Throws `ZodError` for what is no frame. */
+export function parseLeaderFrame(data: unknown): LeaderFrame | null {
+  return isOfKnownKind(leaderFrame, data) ? leaderFrame.parse(data) : null
+}
+
+const ofSomeKind = z.object({ kind: z.string() })
+
+function isOfKnownKind(frames: typeof routerFrame | typeof leaderFrame, data: unknown): boolean {
+  const { kind } = ofSomeKind.parse(data)
+  return frames.options.some((frame) => frame.shape.kind.value === kind)
+}
 
 /** A router's frame on the Redis channel. */
 export const relayedRouterFrame = z.object({

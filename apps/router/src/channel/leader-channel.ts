@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net'
-import { leaderFrame, type LeaderFrame, type RouterFrame } from '@berth/contracts'
+import { parseLeaderFrame, type LeaderFrame, type RouterFrame } from '@berth/contracts'
 import type { Logger } from 'pino'
 import { readLines } from './frame-lines.ts'
 
@@ -51,15 +51,16 @@ export function openLeaderChannel(options: LeaderChannelOptions): LeaderChannel 
       dialled.write(`${JSON.stringify(options.hello())}\n`)
       listenForSilence()
     })
-    readLines(dialled, (object) => take(dialled, leaderFrame.parse(object)))
+    readLines(dialled, (object) => take(dialled, parseLeaderFrame(object)))
     dialled.on('error', (error) => options.log.debug({ err: error }, 'connection to the leader failed'))
     dialled.once('end', () => dialled.destroy())
     dialled.once('close', () => lost(dialled))
   }
 
-  function take(from: Socket, frame: LeaderFrame): void {
+  function take(from: Socket, frame: LeaderFrame | null): void {
     if (from !== socket) return
     listenForSilence()
+    if (frame === null) return
     if (frame.kind === 'not-leader') {
       from.destroy()
       return

@@ -58,6 +58,10 @@ export async function startStandInLeader(snapshot: () => RouteSnapshot | undefin
     folder,
     frames,
     send,
+    /** To every router, whatever it is. */
+    sendLine(line: string): void {
+      for (const socket of sockets) socket.write(`${line}\n`)
+    },
     stop,
     start: listen,
     /** The newest frame of a kind. */

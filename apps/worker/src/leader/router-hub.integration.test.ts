@@ -134,6 +134,16 @@ describe('the hub of the leader', () => {
       .toBeGreaterThan(1)
   })
 
+  test('passes over what only a newer router says, with its frames and their fields', async () => {
+    hub.lead(leading)
+    const newer = dial('newer')
+    await expect.poll(() => newer.frames.filter((frame) => frame.kind === 'snapshot')).toHaveLength(1)
+    writeFrame(newer.socket, { kind: 'weather', sunny: true })
+    writeFrame(newer.socket, { kind: 'resync', urgency: 3 })
+    await expect.poll(() => newer.frames.filter((frame) => frame.kind === 'snapshot')).toHaveLength(2)
+    expect(newer.socket.destroyed).toBe(false)
+  })
+
   test('hears a router through Redis', () => {
     hub.lead(leading)
     deliver({

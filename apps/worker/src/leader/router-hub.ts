@@ -4,8 +4,8 @@ import {
   assertNever,
   compareVersions,
   heartbeatIntervalMs,
+  parseRouterFrame,
   relayedRouterFrame,
-  routerFrame,
   type LeaderFrame,
   type ReplicaId,
   type RouterFrame,
@@ -118,7 +118,8 @@ export async function openRouterHub(options: RouterHubOptions) {
     })
     readFrames(socket, (data) => {
       if (!leading) return
-      const frame = routerFrame.parse(data)
+      const frame = parseRouterFrame(data)
+      if (frame === null) return
       if (frame.kind === 'hello') {
         peer.router = frame.router
         peer.incarnation = frame.incarnation
