@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process'
 import { request } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { callHttp } from '../../infra/src/http-call.ts'
 import { askEdge } from '../support/edge.ts'
 import { startEngines, type EngineConnection } from '../support/engines.ts'
@@ -10,7 +12,8 @@ import { claimSlot } from '../support/slot.ts'
 /*
  * How long it takes until something answers, Berth beside the plain engine in one run:
  *
- *   docker run    create, start and a connect loop of the same image through the Engine API: what `docker run -d` does
+ *   docker run    `docker run -d` of the same image and a connect loop
+ *   engine        the same two calls through the Engine API, without the command around them
  *   POST          POST /services to the first 200 from its URL
  *   parked, cold  the request that wakes it, sent to last byte
  *   frozen        the same, against the bare unpause call
@@ -18,6 +21,7 @@ import { claimSlot } from '../support/slot.ts'
  * Medians of `rounds`. `node test/bench/deploy.ts [rounds] [rest in ms before each start]`.
  */
 
+const exec = promisify(execFile)
 const rounds = Number(process.argv[2] ?? 10)
 const restMs = Number(process.argv[3] ?? 2000)
 
@@ -53,6 +57,8 @@ async function engineCall(
   return answer.body
 }
 
+type Started = { ms: number; id: string }
+
 /** Tries until the app answers an HTTP request, as a connect loop in a shell would. */
 async function firstAnswer(host: string, port: number): Promise<void> {
   for (;;) {
@@ -69,11 +75,28 @@ async function firstAnswer(host: string, port: number): Promise<void> {
   }
 }
 
-async function dockerRun(
-  engine: EngineConnection,
-  image: string,
-  port: number,
-): Promise<{ ms: number; id: string }> {
+async function dockerRun(engine: EngineConnection, image: string, port: number): Promise<Started> {
+  let id = ''
+  const publish = `${engine.address}:${port}:8080`
+  const command = [
+    '--host',
+    `unix://${engine.socketPath}`,
+    'run',
+    '-d',
+    '-e',
+    'PORT=8080',
+    '-p',
+    publish,
+    image,
+  ]
+  const ms = await timed(async () => {
+    id = (await exec('docker', command)).stdout.trim()
+    await firstAnswer(engine.address, port)
+  })
+  return { ms, id }
+}
+
+async function engineRun(engine: EngineConnection, image: string, port: number): Promise<Started> {
   let id = ''
   const ms = await timed(async () => {
     const spec = {
@@ -117,6 +140,7 @@ const rungIs = (platform: Platform, service: string, wanted: string) =>
 async function measure(platform: Platform, engine: EngineConnection) {
   const results = {
     run: [] as number[],
+    engine: [] as number[],
     post: [] as number[],
     answer: [] as number[],
     parked: [] as number[],
@@ -139,6 +163,10 @@ async function measure(platform: Platform, engine: EngineConnection) {
     await delay(restMs)
     const run = await dockerRun(engine, image, 31_000 + round)
     results.run.push(run.ms)
+    await delay(restMs)
+    const bare = await engineRun(engine, image, 32_000 + round)
+    results.engine.push(bare.ms)
+    await engineCall(engine, 'DELETE', `/containers/${bare.id}?force=true`)
     await engineCall(engine, 'POST', `/containers/${run.id}/pause`)
     more.unpause.push(await timed(() => engineCall(engine, 'POST', `/containers/${run.id}/unpause`)))
     await engineCall(engine, 'DELETE', `/containers/${run.id}?force=true`)
@@ -172,23 +200,33 @@ async function measure(platform: Platform, engine: EngineConnection) {
 
 function print(figures: Awaited<ReturnType<typeof measure>>): void {
   const run = median(figures.run)
+  const engine = median(figures.engine)
   const unpause = median(figures.unpause)
-  const rows: [string, number, string, number, number][] = [
-    ['POST to first 200', median(figures.post), 'docker run', median(figures.post) / run, 1.5],
-    ['wake from parked', median(figures.parked), 'docker run', median(figures.parked) / run, 0.6],
-    ['wake from cold', median(figures.cold), 'docker run', median(figures.cold) / run, 1.4],
-    ['wake from frozen', median(figures.frozen), 'bare unpause', median(figures.frozen) / unpause, 2.5],
+  const rows: [string, number, number][] = [
+    ['POST to first 200', median(figures.post), 1.5],
+    ['wake from parked', median(figures.parked), 0.6],
+    ['wake from cold', median(figures.cold), 1.4],
   ]
   console.log(`\n${rounds} rounds, ${restMs} ms of rest before each start`)
-  console.log(`docker run to first answer   ${run.toFixed(0)} ms`)
+  console.log(
+    `docker run to first answer   ${run.toFixed(0)} ms (through the Engine API ${engine.toFixed(0)} ms)`,
+  )
   console.log(`bare unpause                 ${unpause.toFixed(1)} ms`)
   console.log(`answer to POST               ${median(figures.answer).toFixed(1)} ms (limit 50)`)
-  for (const [what, ms, peer, ratio, limit] of rows) {
-    const verdict = ratio <= limit ? 'within' : 'OVER'
+  const verdict = (ratio: number, limit: number) => `limit ${limit}, ${ratio <= limit ? 'within' : 'OVER'}`
+  const figure = (what: string, ms: number) => `${what.padEnd(28)} ${ms.toFixed(1).padStart(7)} ms`
+  for (const [what, ms, limit] of rows) {
+    const ratio = ms / run
     console.log(
-      `${what.padEnd(28)} ${ms.toFixed(1).padStart(7)} ms   ${ratio.toFixed(2)} x ${peer} (limit ${limit}, ${verdict})`,
+      `${figure(what, ms)}   ${ratio.toFixed(2)} x docker run (${verdict(ratio, limit)}), ` +
+        `${(ms / engine).toFixed(2)} x its calls`,
     )
   }
+  const frozen = median(figures.frozen)
+  const ratio = frozen / unpause
+  console.log(
+    `${figure('wake from frozen', frozen)}   ${ratio.toFixed(2)} x bare unpause (${verdict(ratio, 2.5)})`,
+  )
 }
 
 const slot = await claimSlot()
