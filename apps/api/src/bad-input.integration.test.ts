@@ -148,7 +148,7 @@ const badFields: [string, Record<string, unknown>][] = [
   ],
   ['rollout.strategy', { rollout: { strategy: 'canary' } }],
   ['unknown', { unknown: 1 }],
-  ...['secrets', 'volumes', 'containers', 'gpu', 'region', 'schedule', 'kind'].map(
+  ...['secrets', 'containers', 'gpu', 'region', 'schedule', 'kind'].map(
     (field): [string, Record<string, unknown>] => [field, { [field]: [] }],
   ),
 ]

@@ -10,6 +10,7 @@ export type DeploymentId = Branded<'DeploymentId'>
 export type ReplicaId = Branded<'ReplicaId'>
 export type NodeUid = Branded<'NodeUid'>
 export type PoolUid = Branded<'PoolUid'>
+export type VolumeUid = Branded<'VolumeUid'>
 export type TokenId = Branded<'TokenId'>
 export type RouterId = Branded<'RouterId'>
 export type WorkerId = Branded<'WorkerId'>
@@ -22,6 +23,7 @@ const prefixes = {
   ReplicaId: 'rep',
   NodeUid: 'nod',
   PoolUid: 'pol',
+  VolumeUid: 'vol',
   TokenId: 'tok',
   RouterId: 'rtr',
   WorkerId: 'wrk',
@@ -35,6 +37,7 @@ type Kinds = {
   ReplicaId: ReplicaId
   NodeUid: NodeUid
   PoolUid: PoolUid
+  VolumeUid: VolumeUid
   TokenId: TokenId
   RouterId: RouterId
   WorkerId: WorkerId

@@ -44,6 +44,8 @@ export const containerTemplate = z.strictObject({
     .length(1),
   /** `cpu` in thousandths of a core, `memory` in bytes. */
   resources: z.strictObject({ cpu: z.int().positive(), memory: z.int().positive() }),
+  /** Volumes of the service by name, and where the app finds them; absent when there are none. */
+  volumes: z.array(z.strictObject({ name: z.string(), mountPath: z.string() })).optional(),
   readinessProbe: probeTemplate.optional(),
   startupProbe: probeTemplate.optional(),
   livenessProbe: probeTemplate.optional(),

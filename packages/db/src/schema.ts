@@ -358,6 +358,30 @@ export const spareSandboxes = pgTable(
   (table) => [index('spare_sandboxes_key').on(table.nodeUid, table.projectUid, table.containerPort)],
 )
 
+/**
+ * Desired by the API, except for `nodeUid`: the first replica that is placed decides on which node the volume is, for
+ * good. It outlives its service, and then belongs to nobody until another one names it.
+ */
+export const volumes = pgTable(
+  'volumes',
+  {
+    uid: text('uid').primaryKey(),
+    projectUid: text('project_uid')
+      .notNull()
+      .references(() => projects.uid),
+    serviceUid: text('service_uid').references(() => services.uid, { onDelete: 'set null' }),
+    name: text('name').notNull(),
+    /** Without a reference: that a node is gone does not mean that its data may be forgotten. */
+    nodeUid: text('node_uid'),
+    createdAt: createdAt(),
+    deletedAt: instant('deleted_at'),
+  },
+  (table) => [
+    unique('volumes_project_name').on(table.projectUid, table.name),
+    index('volumes_service').on(table.serviceUid),
+  ],
+)
+
 /** `leader`, and `service:<uid>` for reconcile passes. */
 export const leases = pgTable('leases', {
   name: text('name').primaryKey(),

@@ -30,6 +30,11 @@ export const placementFilters: readonly Filter[] = [
     explain: (nodes) => distinct(nodes.map((node) => node.scheduling)).join(' or '),
   },
   {
+    name: 'volume',
+    check: (node, { boundTo }) => boundTo === undefined || boundTo.nodeId === node.id,
+    explain: (_nodes, { boundTo }) => `volume "${boundTo?.volume}" is on ${boundTo?.node}`,
+  },
+  {
     name: 'architecture',
     // An unknown side is no refusal: the check is repeated against the image before the start.
     check: (node, request) =>

@@ -38,6 +38,8 @@ export type PlacementRequest = Resources & {
   nodeSelector: Readonly<Record<string, string>>
   /** What the image was built for; undefined when the registry did not say. */
   architecture: readonly string[] | undefined
+  /** The only node that may be taken, since what the replica mounts is there. */
+  boundTo?: { nodeId: string; node: string; volume: string } | undefined
   /** Nodes that must not be taken this time, by node id, each with the reason that the user is told. */
   excludedNodes?: ReadonlyMap<string, string> | undefined
 }

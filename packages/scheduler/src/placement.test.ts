@@ -37,6 +37,12 @@ describe('a refusal', () => {
       { excludedNodes: new Map([['id-a', 'image pull failed']]) },
       '1 node: image pull failed',
     ],
+    [
+      'volume',
+      {},
+      { boundTo: { nodeId: 'id-b', node: 'b', volume: 'data' } },
+      '1 node: volume "data" is on b',
+    ],
     ['disk', { diskFreeRatio: 0.021 }, {}, '1 node: disk 2 % free, 5 % needed'],
     ['memory', full, {}, '1 node: memory 512Mi asked, 300Mi free'],
     ['cpu', {}, { cpuMillis: 2500 }, '1 node: cpu 2500m asked, 2 free'],

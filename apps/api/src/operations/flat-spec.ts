@@ -25,6 +25,7 @@ type TemplateFields = Pick<
   | 'memory'
   | 'concurrency'
   | 'timeoutSeconds'
+  | 'volumes'
   | 'readinessProbe'
   | 'startupProbe'
   | 'livenessProbe'
@@ -41,6 +42,7 @@ export function toTemplate(spec: TemplateFields): RevisionTemplate {
     args: spec.args,
     ports: [{ port: spec.port, protocol: 'http1' }],
     resources: { cpu: parseCpu(spec.cpu) ?? 0, memory: parseMemory(spec.memory) ?? 0 },
+    ...(spec.volumes.length > 0 && { volumes: spec.volumes }),
     ...(spec.readinessProbe && { readinessProbe: toProbeTemplate(spec.readinessProbe) }),
     ...(spec.startupProbe && { startupProbe: toProbeTemplate(spec.startupProbe) }),
     ...(spec.livenessProbe && { livenessProbe: toProbeTemplate(spec.livenessProbe) }),
@@ -63,6 +65,7 @@ export function fromTemplate(template: RevisionTemplate) {
     memory: formatMemory(container.resources.memory),
     concurrency: template.concurrency,
     timeoutSeconds: template.timeoutSeconds,
+    volumes: container.volumes ?? [],
     ...(readinessProbe && { readinessProbe: fromProbeTemplate(readinessProbe) }),
     ...(startupProbe && { startupProbe: fromProbeTemplate(startupProbe) }),
     ...(livenessProbe && { livenessProbe: fromProbeTemplate(livenessProbe) }),

@@ -15,8 +15,9 @@ export async function removeProject(tx: Transaction, name: string): Promise<void
     throw new ApiError('conflict', `The project "${defaultProject}" is always there.`)
   const project = await desired.findProject(tx, name)
   if (project === undefined) throw notFound('project', name)
-  if (!(await desired.deleteProject(tx, project.uid)))
-    throw new ApiError('in-use', `The project "${name}" still has services: delete them first.`)
+  const left = await desired.deleteProject(tx, project.uid)
+  if (left !== null)
+    throw new ApiError('in-use', `The project "${name}" still has ${left}: delete them first.`)
 }
 
 export function projectView(project: desired.ProjectRow): ProjectView {

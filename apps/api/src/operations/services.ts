@@ -10,6 +10,7 @@ import { checkSpecReferences, isPinned, parseServiceSpec } from './check-spec.ts
 import { encodeEnvironment, fromTemplate, toTemplate } from './flat-spec.ts'
 import { isObject, mergePatch } from './merge-patch.ts'
 import { openEnvironment, serviceView } from './service-view.ts'
+import { claimVolumes } from './volumes.ts'
 
 /** In which project, by whom, and what `If-Match` said. */
 export type ServiceScope = {
@@ -126,6 +127,7 @@ async function insert(
     env: sealEnvironment(context, uid, spec),
     pinnedRevision: null,
   })
+  await claimVolumes(tx, { projectUid: scope.project.uid, serviceUid: uid }, spec)
   await desired.requestDeployment(tx, row, 'create', scope.caller.tokenId)
   await notifyServiceChanged(tx, uid)
   return await changed(context, tx, scope, spec.name, { created: true, changed: true })
@@ -161,6 +163,7 @@ async function update(
     ...(sameEnvironment ? {} : { env: sealEnvironment(context, existing.uid, spec) }),
     ...(deploys ? { pinnedRevision: null } : {}),
   })
+  await claimVolumes(tx, { projectUid: scope.project.uid, serviceUid: existing.uid }, spec)
   if (deploys) await desired.requestDeployment(tx, row, 'update', scope.caller.tokenId)
   await notifyServiceChanged(tx, existing.uid)
   return await changed(context, tx, scope, existing.name, { created: false, changed: true })

@@ -2,6 +2,7 @@ import type { ApiContext } from '../context.ts'
 import { deploymentRoutes } from './deployments.ts'
 import { nodeRoutes } from './nodes.ts'
 import { poolRoutes } from './pools.ts'
+import { volumeRoutes } from './volumes.ts'
 import { projectRoutes } from './projects.ts'
 import { registryRoutes } from './registries.ts'
 import { revisionRoutes } from './revisions.ts'
@@ -17,6 +18,7 @@ export function allRoutes(context: ApiContext): Route[] {
     ...deploymentRoutes(),
     ...nodeRoutes(context),
     ...poolRoutes(),
+    ...volumeRoutes(),
     ...projectRoutes(),
     ...tokenRoutes(),
     ...registryRoutes(context),

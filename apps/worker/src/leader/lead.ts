@@ -2,9 +2,11 @@ import type { NodeUid, ProjectUid, ReplicaId, RevisionUid, RouteVersion, Service
 import {
   collectRows,
   deleteDepartingNode,
+  forgetVolume,
   freeSpares,
   listenForServiceChanges,
   readBelongings,
+  readDeletedVolumes,
   readDepartingNodes,
   readNodeImages,
   readOwnersElsewhere,
@@ -38,6 +40,7 @@ import { createAutoscaler } from './autoscaler.ts'
 import type { AppLocation } from './control-server.ts'
 import { openEngines } from './engines.ts'
 import { createEnvironments } from './environments.ts'
+import { removeDeletedVolumes } from './deleted-volumes.ts'
 import { createDepartingNodes } from './departing-nodes.ts'
 import { createEventFollowers } from './event-followers.ts'
 import { createFailedReplicas } from './failed-replicas.ts'
@@ -399,6 +402,14 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   async function tidy(): Promise<void> {
     await collectUnusedNetworks({ deps, unused: () => unusedNetworks(db), hostOf, log })
     await departing.tick()
+    await removeDeletedVolumes({
+      installation,
+      deleted: () => readDeletedVolumes(db),
+      runtimeOf: (uid) => hostOf(uid)?.runtime,
+      forget: (uid) => forgetVolume(db, term.lease, uid),
+      fence: term.fence,
+      log,
+    })
   }
 
   async function collect(): Promise<void> {

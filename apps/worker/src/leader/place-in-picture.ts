@@ -1,4 +1,5 @@
 import { placeReplica, type Placement, type PlacementNode, type Resources } from '@berth/scheduler'
+import { boundTo } from '../replicas/index.ts'
 import type { World } from './ports.ts'
 import type { NodeView, ReplicaView, RevisionView } from './world-model.ts'
 
@@ -14,7 +15,7 @@ export type PlacementFacts = {
 
 /** Chooses a node for one more replica from the picture. */
 export function placeInPicture(
-  world: Pick<World, 'nodes' | 'replicas'>,
+  world: Pick<World, 'nodes' | 'replicas' | 'services'>,
   revision: RevisionView,
   facts: PlacementFacts,
 ): Placement {
@@ -26,12 +27,14 @@ export function placeInPicture(
     nodes.filter(({ recentFailures }) => recentFailures > 0).map(({ id }) => [id, 'a start failed here']),
   )
   const { template, architectures } = revision
+  const { volumes = [] } = world.services.get(revision.serviceUid) ?? {}
   const request = {
     revision: revision.name,
     serviceId: revision.serviceUid,
     pool: template.pool,
     nodeSelector: template.nodeSelector,
     architecture: architectures.length > 0 ? architectures : undefined,
+    boundTo: boundTo(template, volumes, (uid) => world.nodes.get(uid)?.name),
     ...resourcesOf(revision),
   }
   const strategy = nodes.length > 0 ? strategyOf(world, template.pool) : 'spread'

@@ -13,6 +13,8 @@ import {
 import type { Logger } from 'pino'
 import {
   freezeReplica,
+  mountedVolumes,
+  mountsVolumes,
   parkReplica,
   startReplica,
   stopReplica,
@@ -156,6 +158,8 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     if (host === null || revision === undefined || service === undefined) return
     const env = await options.environmentOf(revision.uid)
     if (env === null) return
+    const volumes = mountedVolumes(deps.installation, revision.template, service.volumes)
+    if (typeof volumes === 'string') return failNow(replica, { reason: 'StartFailed', message: volumes })
     let measuredFrom = now()
     let pulled = false
     const outcome = await procedures.start(
@@ -173,6 +177,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
         imageRepository: revision.imageRepository,
         imageDigest: revision.imageDigest,
         env,
+        volumes,
         containers: replica.containers,
       },
       {
@@ -183,6 +188,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
           if (phase === 'starting' && pulled) measuredFrom = now()
           tellDeployment(replica, host.name, phase, message)
         },
+        takeOver: () => retireOthersWithVolumes(replica),
         onContainers: (containers, hostPort) => picture.updateReplica(id, { containers, hostPort }),
       },
     )
@@ -203,6 +209,18 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     if (replica.restarts === 0) noteStartTime(replica, 'cold', ms)
     options.onOutcome(current, null)
     log.info({ replica: id, revision: revision.name, node: host.name, ms: Math.round(ms) }, 'replica ready')
+  }
+
+  /** Stop first: those of the service that may hold the volumes which a new replica is about to take over. */
+  function retireOthersWithVolumes({ id, serviceUid }: ReplicaView): void {
+    for (const other of picture.replicasOfService(serviceUid)) {
+      const template = picture.revisions.get(other.revisionUid)?.template
+      if (other.id === id || template === undefined || !mountsVolumes(template)) continue
+      if (other.state !== 'starting' && other.state !== 'ready') continue
+      log.info({ replica: other.id, for: id }, 'replica gives its volumes up')
+      forget(other)
+      keeper.retire(other.id)
+    }
   }
 
   function tellDeployment(replica: ReplicaView, node: string, phase: StartPhase, message: string): void {

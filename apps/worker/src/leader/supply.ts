@@ -1,4 +1,5 @@
 import type { RevisionUid } from '@berth/contracts'
+import { mountsVolumes } from '../replicas/index.ts'
 import { fittingAgain } from './place-in-picture.ts'
 import type { Keeper } from './replica-keeper.ts'
 import { isReachable, replicaLimit, takingOver } from './replica-limit.ts'
@@ -51,6 +52,12 @@ export function createSupply({ picture, keeper, creating }: SupplyOptions): Supp
     return traffic.some(({ revision, percent, tag }) => revision === name && (percent > 0 || tag !== null))
   }
 
+  /** Only one replica at a time may have the volumes of a service. */
+  function holdsVolumes({ revisionUid }: ReplicaView): boolean {
+    const template = picture.revisions.get(revisionUid)?.template
+    return template !== undefined && mountsVolumes(template)
+  }
+
   function wakeable(revision: RevisionView, rung: 'frozen' | 'parked'): ReplicaView[] {
     const idle = picture
       .replicasOfRevision(revision.uid)
@@ -77,6 +84,7 @@ export function createSupply({ picture, keeper, creating }: SupplyOptions): Supp
     wakeable,
     mayHave(service, revision) {
       const others = counted(service).filter(({ revisionUid }) => revisionUid !== revision.uid)
+      if (mountsVolumes(revision.template) && others.some(holdsVolumes)) return 0
       const routed = others.filter(({ revisionUid }) => isRouted(service, revisionUid))
       const reserved = beingReserved(service, revision.uid)
       // What a deployment brings up may use the surge: what serves need not make room for it.

@@ -1,5 +1,6 @@
 import type { NodeUid } from '@berth/contracts'
 import type { PlaceableNode, ReconcileSnapshot, RevisionFacts } from '@berth/db'
+import { boundTo } from '../replicas/index.ts'
 import { placeReplicas, type PlacementNode, type PlacementRequest } from '@berth/scheduler'
 
 export type Places = {
@@ -50,12 +51,14 @@ export function architectureProblem(snapshot: ReconcileSnapshot, revision: Revis
 
 function placementRequest(snapshot: ReconcileSnapshot, revision: RevisionFacts): PlacementRequest {
   const { template, architectures } = revision
+  const nodeName = (uid: string) => snapshot.nodes.find((node) => node.uid === uid)?.name
   return {
     revision: revision.name,
     serviceId: snapshot.service.uid,
     pool: template.pool,
     nodeSelector: template.nodeSelector,
     architecture: architectures.length > 0 ? architectures : undefined,
+    boundTo: boundTo(template, snapshot.volumes, nodeName),
     ...resourcesOf(revision),
   }
 }

@@ -1,6 +1,7 @@
 import { isTerminal, reasonCatalogue, type Reason } from '@berth/contracts'
 import type { DeploymentFacts, ReconcileSnapshot, ReplicaFacts, RevisionFacts } from '@berth/db'
 import { restartBackoffMs, surgeScale } from '@berth/scheduler'
+import { mountsVolumes } from '../replicas/index.ts'
 import type { Action, ServiceMemory } from './action.ts'
 import { architectureProblem, findPlaces } from './place.ts'
 import { isAcknowledged, resolveTraffic } from './wanted-traffic.ts'
@@ -87,7 +88,7 @@ function planReplicas(
   if (ready >= needed) return [shift(snapshot, deployment, revision, ready)]
 
   const failures = failuresOf(snapshot, deployment)
-  const verdict = judgeFailures(failures, own)
+  const verdict = judgeFailures(failures, own, mostCrashes(revision))
   if (verdict) return [finish(deployment, 'failed', verdict.reason, verdict.message)]
   const missing = needed - ready - starting
   if (missing <= 0) return [wait('replicas to become ready', deadline)]
@@ -153,17 +154,26 @@ function failuresOf(snapshot: ReconcileSnapshot, deployment: DeploymentFacts): R
     .sort((a, b) => (a.failedAt?.getTime() ?? 0) - (b.failedAt?.getTime() ?? 0))
 }
 
+/** With volumes every try takes them from the replica that serves, so there is only one. */
+function mostCrashes({ template }: RevisionFacts): number {
+  return mountsVolumes(template) ? 1 : maxCrashesInARow
+}
+
 type Verdict = { reason: Reason; message: string }
 
 /** Why it makes no sense to try again, or null. */
-function judgeFailures(failures: readonly ReplicaFacts[], own: readonly ReplicaFacts[]): Verdict | null {
+function judgeFailures(
+  failures: readonly ReplicaFacts[],
+  own: readonly ReplicaFacts[],
+  most: number,
+): Verdict | null {
   const terminal = failures.map(failureOf).find(({ reason }) => isTerminal(reason))
   if (terminal) return terminal
   const lastReady = Math.max(0, ...own.map(({ readyAt }) => readyAt?.getTime() ?? 0))
   const inARow = failures.filter(({ failedAt }) => (failedAt?.getTime() ?? 0) > lastReady)
   const last = inARow.at(-1)
-  if (!last || inARow.length < maxCrashesInARow) return null
-  if (!inARow.slice(-maxCrashesInARow).every(({ reason }) => crashReasons.includes(reason ?? ''))) return null
+  if (!last || inARow.length < most) return null
+  if (!inARow.slice(-most).every(({ reason }) => crashReasons.includes(reason ?? ''))) return null
   return failureOf(last)
 }
 

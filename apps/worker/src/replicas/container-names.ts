@@ -13,6 +13,10 @@ export function networkName(installation: string, projectUid: string): string {
   return `berth-${installation}-${projectUid}`
 }
 
+export function volumeName(installation: string, uid: string): string {
+  return `berth-${installation}-${uid}`
+}
+
 /** `replica` is the replica's id, on a spare sandbox the spare's: what a container's row is found by. */
 export function containerLabels(about: {
   installation: string
@@ -37,5 +41,17 @@ export function networkLabels(installation: string, project: string): Labels {
     [berthLabels.installation]: installation,
     [berthLabels.role]: 'network',
     [berthLabels.project]: project,
+  }
+}
+
+export function volumeLabels(
+  installation: string,
+  { project, service }: { project: string; service: string },
+): Labels {
+  return {
+    [berthLabels.installation]: installation,
+    [berthLabels.role]: 'volume',
+    [berthLabels.project]: project,
+    [berthLabels.service]: service,
   }
 }

@@ -29,6 +29,9 @@ export type ReplicaHost = {
 
 export type ReplicaContainers = { sandbox?: string; app?: string }
 
+/** A volume of the engine, and where the app finds it. */
+export type MountedVolume = { name: string; mountPath: string }
+
 /** All that is needed to start a replica; names are for labels and for the app, ids for everything else. */
 export type StartableReplica = {
   id: ReplicaId
@@ -43,6 +46,7 @@ export type StartableReplica = {
   imageRepository: string
   imageDigest: string
   env: Environment
+  volumes: readonly MountedVolume[]
   containers: ReplicaContainers
 }
 

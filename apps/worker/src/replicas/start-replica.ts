@@ -14,6 +14,7 @@ import { openSandbox, sandboxOf, type Sandbox } from './sandbox.ts'
 import { openSpare } from './spare-sandbox.ts'
 import { startApp } from './start-app.ts'
 import { stopReplica } from './stop-replica.ts'
+import { awaitVolumesFree, ensureVolumes } from './volumes.ts'
 
 /** The phases of a deployment that a start goes through, forward only. */
 export type StartPhase = 'pulling' | 'starting' | 'probing'
@@ -33,6 +34,8 @@ export type StartOptions = {
   onPhase(phase: StartPhase, message: string): void
   /** Once the containers exist, before the app answers: for a picture that must know them early. */
   onContainers?(containers: ReplicaContainers, hostPort: number): void
+  /** The app is about to start and needs its volumes for itself: whoever has them is to let go. */
+  takeOver?(): void
   /** From the app's start to its readiness. Default 240 s. */
   deadlineMs?: number
   signal?: AbortSignal
@@ -97,12 +100,17 @@ async function bringUpIn(
   if (image === null || options.signal?.aborted) return { kind: 'aborted' }
 
   options.onPhase('starting', `starting a replica on node "${host.name}"`)
+  await ensureVolumes(deps, host, replica)
   const app = await createApp(deps, host, replica, sandbox, image)
   const containers = { sandbox: sandbox.id, app }
   options.onContainers?.(containers, hostPort)
   const recorded = record(deps, replica, containers)
   recorded.catch(() => {})
   await sandbox.started
+  if (replica.volumes.length > 0) {
+    options.takeOver?.()
+    await awaitVolumesFree(host, replica.volumes, app, options.signal)
+  }
   if (options.signal?.aborted) return { kind: 'aborted' }
   const starting = {
     address: replica.address,
@@ -202,6 +210,7 @@ async function createApp(
       env: appEnvironment(replica),
       memoryBytes: container.resources.memory,
       cpuMillis: container.resources.cpu,
+      ...(replica.volumes.length > 0 ? { volumes: replica.volumes } : {}),
       labels: containerLabels({
         installation: deps.installation,
         role: 'app',

@@ -6,11 +6,11 @@ import { nameField } from './name-field.ts'
 import { probeSpec } from './probe.ts'
 import { cpuQuantity, memoryQuantity } from './quantity-fields.ts'
 import { trafficSpec } from './traffic.ts'
+import { volumeMounts } from './volume.ts'
 
 /** Accepted by later versions, refused by this one with words of its own. */
 export const reservedFields: ReadonlySet<string> = new Set([
   'secrets',
-  'volumes',
   'containers',
   'gpu',
   'region',
@@ -62,6 +62,7 @@ const settings = {
   readinessProbe: probeSpec.optional(),
   startupProbe: probeSpec.optional(),
   livenessProbe: probeSpec.optional(),
+  volumes: volumeMounts.default([]),
   pool: z.string().min(1).max(63).default('default'),
   nodeSelector: labelMap.prefault({}),
   traffic: trafficSpec.prefault([{ revision: 'latest', percent: 100 }]),
@@ -76,6 +77,13 @@ export const serviceSpec = z
   .superRefine((spec, context) => {
     if (spec.minScale > spec.maxScale)
       context.addIssue({ code: 'custom', path: ['minScale'], message: 'must not be above maxScale' })
+    // A volume is on one node, and two replicas would write over each other.
+    if (spec.volumes.length > 0 && spec.maxScale !== 1)
+      context.addIssue({
+        code: 'custom',
+        path: ['maxScale'],
+        message: 'must be 1 for a service with volumes',
+      })
     // A replica publishes one port, so no other one can be asked.
     const message = `must be ${spec.port}, the port of the service, or be left out`
     for (const name of ['readinessProbe', 'startupProbe', 'livenessProbe'] as const)

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { conditionStatuses } from '../states.ts'
 import { idleSettings, rolloutSettings } from '../template.ts'
 import { probeSpec } from './probe.ts'
+import { volumeMounts } from './volume.ts'
 
 const instant = z.iso.datetime()
 const stringMap = z.record(z.string(), z.string())
@@ -48,6 +49,7 @@ export const serviceView = z
     readinessProbe: probeSpec.optional(),
     startupProbe: probeSpec.optional(),
     livenessProbe: probeSpec.optional(),
+    volumes: volumeMounts,
     pool: z.string(),
     nodeSelector: stringMap,
     traffic: z.array(z.object(target)),

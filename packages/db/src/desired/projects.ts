@@ -1,7 +1,7 @@
 import { newId } from '@berth/contracts'
 import { asc, count, eq, gt } from 'drizzle-orm'
 import type { Executor, Transaction } from '../connection.ts'
-import { projects, registries, services, tokens } from '../schema.ts'
+import { projects, registries, services, tokens, volumes } from '../schema.ts'
 import type { Page } from './page.ts'
 import { rowOf } from './row-of.ts'
 
@@ -32,15 +32,17 @@ export async function insertProjectRow(db: Executor, name: string): Promise<Proj
 }
 
 /**
- * Takes away a project that has no services, with its tokens and registry credentials. False when it still has
- * services. A service made at the same moment waits for the row, then finds no project.
+ * Takes away a project that has no services and no volumes, with its tokens and registry credentials. Null when it is
+ * gone, else what it still has. A service made at the same moment waits for the row, then finds no project.
  */
-export async function deleteProject(tx: Transaction, uid: string): Promise<boolean> {
+export async function deleteProject(tx: Transaction, uid: string): Promise<'services' | 'volumes' | null> {
   await tx.select().from(projects).where(eq(projects.uid, uid)).for('update')
   const [used] = await tx.select({ count: count() }).from(services).where(eq(services.projectUid, uid))
-  if (used !== undefined && used.count > 0) return false
+  if (used !== undefined && used.count > 0) return 'services'
+  const [kept] = await tx.select({ count: count() }).from(volumes).where(eq(volumes.projectUid, uid))
+  if (kept !== undefined && kept.count > 0) return 'volumes'
   await tx.delete(registries).where(eq(registries.projectUid, uid))
   await tx.delete(tokens).where(eq(tokens.projectUid, uid))
   await tx.delete(projects).where(eq(projects.uid, uid))
-  return true
+  return null
 }

@@ -20,6 +20,7 @@ import type { Executor, Transaction } from '../connection.ts'
 import { withTransaction } from '../connection.ts'
 import * as schema from '../schema.ts'
 import { nodeCapacity } from './node-capacity.ts'
+import { readServiceVolumes, type ServiceVolume } from './volumes.ts'
 
 /*
  * Everything that one reconcile pass looks at, read in one repeatable-read transaction, so that a plan is never
@@ -123,6 +124,7 @@ export type ReconcileSnapshot = {
   /** Those that anything else in here names, and the newest. */
   revisions: RevisionFacts[]
   replicas: ReplicaFacts[]
+  volumes: ServiceVolume[]
   nodes: PlaceableNode[]
   /** What every router has acknowledged for the service's own host, by revision uid; null: nothing ever. */
   acknowledged: { revision: RevisionUid; percent: number }[] | null
@@ -158,7 +160,8 @@ export async function readReconcileSnapshot(
         tx,
         revisions.map(({ imageDigest }) => imageDigest),
       )
-      return { ...head, open, lastFinished, revisions, replicas, nodes }
+      const volumes = await readServiceVolumes(tx, serviceUid)
+      return { ...head, open, lastFinished, revisions, replicas, volumes, nodes }
     },
     { isolationLevel: 'repeatable read', accessMode: 'read only' },
   )

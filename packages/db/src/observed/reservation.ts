@@ -6,6 +6,7 @@ import { notifyServiceChanged } from '../notify.ts'
 import { nodes, nodeStatus, pools, replicas, services } from '../schema.ts'
 import { assignHostPort } from './host-ports.ts'
 import { nodeCapacity } from './node-capacity.ts'
+import { bindVolumes } from './volumes.ts'
 
 /*
  * A replica's row is its reservation. Counting what is reserved and adding to it happens in one transaction that
@@ -38,6 +39,7 @@ export type RefusedBecause =
   | 'memory'
   | 'cpu'
   | 'no-port'
+  | 'volume'
 
 /** `message` is for users and says what was asked for and what is free. */
 export type ReservationResult =
@@ -62,6 +64,8 @@ export async function reserveReplica(
     if (place.refused !== undefined) return place.refused
     if (place.scheduling !== 'active')
       return refused('not-schedulable', `node "${place.name}" is ${place.scheduling}`)
+    const volume = await bindVolumes(tx, wanted)
+    if (volume !== null) return refused('volume', volume)
     const hostPort = await assignHostPort(tx, wanted.nodeUid, place.address, { replicaId: id })
     if (hostPort === undefined)
       return refused('no-port', `node "${place.name}" has no free port for a replica`)

@@ -20,6 +20,7 @@ import { leaseHeld, requireLease, type LeaseRef } from '../leases.ts'
 import { notifyServiceChanged } from '../notify.ts'
 import * as schema from '../schema.ts'
 import { nodeCapacity } from './node-capacity.ts'
+import { readServiceVolumes, type ServiceVolume } from './volumes.ts'
 
 /*
  * What the leader keeps a picture of, read in one repeatable-read transaction: of all services, or of one.
@@ -39,6 +40,7 @@ export type WorldService = {
   traffic: TrafficTarget[]
   /** Whether a deployment is under way: its failed starts are the reconciler's. */
   deploying: boolean
+  volumes: ServiceVolume[]
 }
 
 export type WorldRevision = {
@@ -137,6 +139,7 @@ async function readServices(tx: Transaction, only?: ServiceUid): Promise<WorldSe
     .innerJoin(projects, eq(projects.uid, services.projectUid))
     .leftJoin(serviceStatus, eq(serviceStatus.serviceUid, services.uid))
     .where(only === undefined ? undefined : eq(services.uid, only))
+  const volumes = Map.groupBy(await readServiceVolumes(tx, only), ({ serviceUid }) => serviceUid)
   return rows.map(({ service, project, traffic, deploying }) => ({
     uid: service.uid as ServiceUid,
     projectUid: service.projectUid as ProjectUid,
@@ -149,6 +152,7 @@ async function readServices(tx: Transaction, only?: ServiceUid): Promise<WorldSe
     deleting: service.deletedAt !== null,
     traffic: traffic ?? [],
     deploying,
+    volumes: volumes.get(service.uid as ServiceUid) ?? [],
   }))
 }
 

@@ -17,6 +17,7 @@ export function aService(change: Partial<ServiceView> = {}): ServiceView {
     maxScale: 20,
     idle: { freezeAfterSeconds: 30, parkAfterSeconds: 900, coldAfterSeconds: 86_400 },
     deleting: false,
+    volumes: [],
     traffic: [{ revision: 'hello-00001', percent: 100, tag: null }],
     ...change,
   }

@@ -29,6 +29,7 @@ export function aSnapshot(change: Partial<ReconcileSnapshot> = {}): ReconcileSna
     lastFinished: null,
     revisions: [],
     replicas: [],
+    volumes: [],
     nodes: [aNode('n1')],
     acknowledged: null,
     ...change,

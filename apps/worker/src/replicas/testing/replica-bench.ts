@@ -97,6 +97,7 @@ export async function startReplicaBench(
         template,
         ...wantedImage,
         env,
+        volumes: [],
         containers: {},
       }
     },

@@ -1,0 +1,88 @@
+import type { RevisionTemplate } from '@berth/contracts'
+import type { ServiceVolume } from '@berth/db'
+import { EngineError, type ContainerSummary } from '@berth/engine'
+import { setTimeout as delay } from 'node:timers/promises'
+import { volumeLabels, volumeName } from './container-names.ts'
+import type { MountedVolume, ReplicaDeps, ReplicaHost, StartableReplica } from './replica-deps.ts'
+
+type Mounts = Pick<RevisionTemplate, 'containers'>
+
+/** Longer than any drain, which ends after 600 s at the latest. */
+const freeWithinMs = 660_000
+const lookAgainMs = 200
+
+export function mountsVolumes(template: Mounts): boolean {
+  return (template.containers[0]?.volumes ?? []).length > 0
+}
+
+/** The node on which a replica has to be, since a volume that it mounts is there; undefined when it may be anywhere. */
+export function boundTo(
+  template: Mounts,
+  volumes: readonly ServiceVolume[],
+  nodeName: (uid: string) => string | undefined,
+): { nodeId: string; node: string; volume: string } | undefined {
+  for (const { name } of template.containers[0]?.volumes ?? []) {
+    const nodeUid = volumes.find((volume) => volume.name === name)?.nodeUid
+    if (nodeUid)
+      return { nodeId: nodeUid, node: nodeName(nodeUid) ?? 'a node that was removed', volume: name }
+  }
+  return undefined
+}
+
+/** What the app mounts, by the engine's names; a text says which volume was deleted. */
+export function mountedVolumes(
+  installation: string,
+  template: Mounts,
+  volumes: readonly ServiceVolume[],
+): MountedVolume[] | string {
+  const mounted: MountedVolume[] = []
+  for (const { name, mountPath } of template.containers[0]?.volumes ?? []) {
+    const volume = volumes.find((candidate) => candidate.name === name)
+    if (volume === undefined) return `the volume "${name}" was deleted`
+    mounted.push({ name: volumeName(installation, volume.uid), mountPath })
+  }
+  return mounted
+}
+
+/** Makes those that are not there yet. Fails with an `EngineError`. */
+export async function ensureVolumes(
+  deps: Pick<ReplicaDeps, 'fence' | 'installation'>,
+  host: ReplicaHost,
+  { volumes, project, service }: Pick<StartableReplica, 'volumes' | 'project' | 'service'>,
+): Promise<void> {
+  const labels = volumeLabels(deps.installation, { project, service })
+  await Promise.all(volumes.map(({ name }) => host.runtime.ensureVolume({ name, labels }, deps.fence)))
+}
+
+/**
+ * Waits until no other container that runs has one of the volumes: two apps that write to one would spoil it. The
+ * engine is asked and not the rows, since what a failed replica left may still run. Fails with an `EngineError`.
+ */
+export async function awaitVolumesFree(
+  host: ReplicaHost,
+  volumes: readonly MountedVolume[],
+  app: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const deadline = performance.now() + freeWithinMs
+  while (!signal?.aborted) {
+    const others = await otherUsers(host, volumes, app)
+    if (others.length === 0) return
+    if (performance.now() >= deadline)
+      throw new EngineError('Conflict', `a volume is still in use by ${others[0]?.name}`)
+    await delay(lookAgainMs, undefined, { signal }).catch(() => {})
+  }
+}
+
+async function otherUsers(
+  host: ReplicaHost,
+  volumes: readonly MountedVolume[],
+  app: string,
+): Promise<ContainerSummary[]> {
+  const users = await Promise.all(volumes.map(({ name }) => host.runtime.volumeUsers(name)))
+  return users.flat().filter(({ id, state }) => id !== app && isUp(state))
+}
+
+function isUp(state: ContainerSummary['state']): boolean {
+  return state === 'running' || state === 'paused' || state === 'restarting'
+}

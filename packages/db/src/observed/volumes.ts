@@ -1,0 +1,81 @@
+import type { NodeUid, ServiceUid, VolumeUid } from '@berth/contracts'
+import { and, asc, eq, inArray, isNotNull, isNull } from 'drizzle-orm'
+import type { Executor, Transaction } from '../connection.ts'
+import { leaseHeld, type LeaseRef } from '../leases.ts'
+import { nodes, revisions, volumes } from '../schema.ts'
+
+/** A volume of a service as the leader and the reconciler need it. `nodeUid` is null until it is placed. */
+export type ServiceVolume = { uid: VolumeUid; name: string; nodeUid: NodeUid | null }
+
+/** The volumes of services, or of one; those that are being deleted left out. */
+export async function readServiceVolumes(
+  db: Executor,
+  only?: ServiceUid,
+): Promise<(ServiceVolume & { serviceUid: ServiceUid })[]> {
+  const rows = await db
+    .select({
+      uid: volumes.uid,
+      name: volumes.name,
+      nodeUid: volumes.nodeUid,
+      serviceUid: volumes.serviceUid,
+    })
+    .from(volumes)
+    .where(
+      and(
+        only === undefined ? isNotNull(volumes.serviceUid) : eq(volumes.serviceUid, only),
+        isNull(volumes.deletedAt),
+      ),
+    )
+    .orderBy(asc(volumes.name))
+  return rows as (ServiceVolume & { serviceUid: ServiceUid })[]
+}
+
+/**
+ * Binds the volumes that a revision mounts to the node, which they never leave again. Part of a reservation, so that
+ * two workers never bind one to two nodes. Null when they are there, else why not, for users.
+ */
+export async function bindVolumes(
+  tx: Transaction,
+  { serviceUid, revisionUid, nodeUid }: { serviceUid: string; revisionUid: string; nodeUid: string },
+): Promise<string | null> {
+  const [revision] = await tx
+    .select({ template: revisions.template })
+    .from(revisions)
+    .where(eq(revisions.uid, revisionUid))
+  const names = (revision?.template.containers[0]?.volumes ?? []).map(({ name }) => name)
+  if (names.length === 0) return null
+  const found = await tx
+    .select({ name: volumes.name, nodeUid: volumes.nodeUid, node: nodes.name })
+    .from(volumes)
+    .leftJoin(nodes, eq(nodes.uid, volumes.nodeUid))
+    .where(and(eq(volumes.serviceUid, serviceUid), inArray(volumes.name, names), isNull(volumes.deletedAt)))
+    .orderBy(asc(volumes.name))
+    .for('update', { of: volumes })
+  const missing = names.find((name) => !found.some((volume) => volume.name === name))
+  if (missing !== undefined) return `volume "${missing}" was deleted`
+  const elsewhere = found.find((volume) => volume.nodeUid !== null && volume.nodeUid !== nodeUid)
+  if (elsewhere !== undefined)
+    return `volume "${elsewhere.name}" is on ${elsewhere.node === null ? 'a node that was removed' : `node "${elsewhere.node}"`}`
+  await tx
+    .update(volumes)
+    .set({ nodeUid })
+    .where(and(eq(volumes.serviceUid, serviceUid), inArray(volumes.name, names), isNull(volumes.nodeUid)))
+  return null
+}
+
+/** Volumes that were deleted and may still have data on a node. `nodeUid` is null when that node was removed. */
+export async function readDeletedVolumes(
+  db: Executor,
+): Promise<{ uid: VolumeUid; nodeUid: NodeUid | null }[]> {
+  const rows = await db
+    .select({ uid: volumes.uid, nodeUid: nodes.uid })
+    .from(volumes)
+    .leftJoin(nodes, eq(nodes.uid, volumes.nodeUid))
+    .where(isNotNull(volumes.deletedAt))
+  return rows as { uid: VolumeUid; nodeUid: NodeUid | null }[]
+}
+
+/** The data is gone: nothing is left of the volume. No effect when the lease is lost. */
+export async function forgetVolume(db: Executor, lease: LeaseRef, uid: VolumeUid): Promise<void> {
+  await db.delete(volumes).where(and(eq(volumes.uid, uid), isNotNull(volumes.deletedAt), leaseHeld(lease)))
+}
