@@ -1,4 +1,4 @@
-import type { NodeUid, ReplicaId, RevisionUid, ServiceUid } from '@berth/contracts'
+import type { NodeUid, ReplicaId, RevisionUid, ServiceUid, VolumeUid } from '@berth/contracts'
 import { describe, expect, test } from 'vitest'
 import { aNode, aReplica, aRevision, aService } from './testing/picture.ts'
 import { scaleBench } from './testing/scale-bench.ts'
@@ -286,5 +286,41 @@ describe('starts that fail again and again', () => {
     const next = scaleBench({ services: [aService()], revisions: [{ ...first, failure: crash }] })
     next.autoscaler.tick()
     expect(next.told).toEqual([])
+  })
+})
+
+describe('volumes', () => {
+  const mounting = (revision: RevisionView): RevisionView => {
+    const [app] = revision.template.containers
+    const volumes = [{ name: 'data', mountPath: '/data' }]
+    return { ...revision, template: { ...revision.template, containers: app ? [{ ...app, volumes }] : [] } }
+  }
+  const volumes = [{ uid: 'vol-1' as VolumeUid, name: 'data', nodeUid: 'nod-2' as NodeUid }]
+  const service = aService({ maxScale: 1, volumes, traffic: split })
+
+  test('are held by one replica: no other revision gets one beside it, nor a wake', () => {
+    const bench = scaleBench({
+      services: [service],
+      revisions: [mounting(first), mounting(second)],
+      replicas: [
+        replica('starts', { state: 'starting', revisionUid: second.uid }),
+        replica('sleeps', { rung: 'parked' }),
+      ],
+      deploying: true,
+    })
+    bench.demand(first.uid, 5)
+    expect([bench.wanted, bench.woken]).toEqual([[], []])
+  })
+
+  test('decide about the node, and say so where that has no place', async () => {
+    const nodes = [aNode(), aNode({ uid: 'nod-2' as NodeUid, name: 'n2' })]
+    const bench = scaleBench({ services: [service], revisions: [mounting(first)], nodes })
+    bench.demand(first.uid, 1)
+    await expect.poll(() => bench.wanted).toMatchObject([{ nodeUid: 'nod-2' }])
+    const down = scaleBench({ services: [service], revisions: [mounting(first)], nodes: [aNode()] })
+    down.demand(first.uid, 1)
+    await expect
+      .poll(() => down.blocked.get(first.uid)?.message)
+      .toBe('none of 1 node fits: 1 node: volume "data" is on a node that was removed')
   })
 })

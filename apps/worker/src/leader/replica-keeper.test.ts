@@ -1,7 +1,7 @@
-import type { ReplicaId } from '@berth/contracts'
+import type { ReplicaId, RevisionUid, VolumeUid } from '@berth/contracts'
 import { describe, expect, test } from 'vitest'
 import { keeperBench } from './testing/keeper-bench.ts'
-import { aNode } from './testing/picture.ts'
+import { aNode, aReplica, aRevision, aService } from './testing/picture.ts'
 
 const id = 'rep-1' as ReplicaId
 const node = aNode().uid
@@ -95,6 +95,56 @@ describe('a start', () => {
     calls.start[0]?.resolve(started)
     await settle()
     expect(replica()).toMatchObject({ state: 'ready', serving: false })
+  })
+})
+
+describe('volumes', () => {
+  const [app] = aRevision().template.containers
+  const mounting = aRevision({
+    uid: 'rev-2' as RevisionUid,
+    template: {
+      ...aRevision().template,
+      containers: app ? [{ ...app, volumes: [{ name: 'data', mountPath: '/data' }] }] : [],
+    },
+  })
+  const data = { uid: 'vol-1' as VolumeUid, name: 'data', nodeUid: node }
+
+  /** A replica that is being started and mounts the volume "data", which another one has. */
+  async function startingWith(volumes: (typeof data)[]) {
+    const bench = keeperBench({ state: 'starting', serving: false, readyAt: null, revisionUid: mounting.uid })
+    const other = { ...aReplica({ id: 'rep-2' as ReplicaId, revisionUid: mounting.uid }), failedAt: null }
+    bench.picture.merge(
+      {
+        services: [{ ...aService({ volumes }), deploying: true }],
+        revisions: [mounting],
+        replicas: [other, ...bench.rows()],
+        nodes: [aNode()],
+      },
+      { number: 2, moment: 0 },
+    )
+    bench.keeper.bringUp(id)
+    await bench.settle()
+    return bench
+  }
+
+  test('are taken over from the replica that has them when the app is about to start, not before', async () => {
+    const { picture, takeOver, calls, withdrawals, settle } = await startingWith([data])
+    const other = () => picture.replicas.get('rep-2' as ReplicaId)
+    expect(other()?.state).toBe('ready')
+    takeOver()
+    await settle()
+    expect(other()).toMatchObject({ state: 'draining', serving: false })
+    withdrawals[0]?.resolve('withdrawn')
+    await settle()
+    calls.stop[0]?.resolve()
+    await settle()
+    expect(other()).toBeUndefined()
+  })
+
+  test('that were deleted are why a replica does not start', async () => {
+    const { replica, calls } = await startingWith([])
+    expect(replica()).toMatchObject({ state: 'failed', message: 'the volume "data" was deleted' })
+    expect(calls.start).toEqual([])
   })
 })
 

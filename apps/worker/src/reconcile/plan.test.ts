@@ -1,4 +1,4 @@
-import type { DeploymentId } from '@berth/contracts'
+import type { DeploymentId, NodeUid, VolumeUid } from '@berth/contracts'
 import { describe, expect, test } from 'vitest'
 import type { ServiceMemory } from './action.ts'
 import { plan } from './plan.ts'
@@ -28,6 +28,12 @@ const resolved: ServiceMemory = {
 function failedToResolve(attempts: number, failedAgoMs = 0, reason = 'RegistryUnreachable' as const) {
   const about = { deployment: 'dep-1' as DeploymentId, generation: 1, kind: 'failed' as const }
   return { image: { ...about, attempts, reason, message: 'down', failedAtMs: readAtMs - failedAgoMs } }
+}
+
+function mounting(revision: ReturnType<typeof aRevision>) {
+  const [app] = revision.template.containers
+  const volumes = [{ name: 'data', mountPath: '/data' }]
+  return { ...revision, template: { ...revision.template, containers: app ? [{ ...app, volumes }] : [] } }
 }
 
 /** Revision 1 serves with the given replicas, deployment 2 is under way. */
@@ -140,6 +146,22 @@ describe('the first replicas', () => {
       untilMs: readAtMs + 1,
     })
   })
+  test('go where their volume is, and nowhere else', () => {
+    const nodes = [aNode('n1'), aNode('n2')]
+    const volumes = [{ uid: 'vol-1' as VolumeUid, name: 'data', nodeUid: 'nod-n2' as NodeUid }]
+    const revisions = [aRevision(1), mounting(aRevision(2))]
+    const change = { nodes, volumes, revisions }
+    expect(planNow(rollingOut([aReplica('a', 1)], change))).toMatchObject([
+      { kind: 'place-replicas', nodes: [{ name: 'n2' }] },
+    ])
+    const lost = { ...change, nodes: [aNode('n1'), aNode('n2', { reachability: 'down' })] }
+    expect(planNow(rollingOut([aReplica('a', 1)], lost))).toContainEqual(
+      expect.objectContaining({
+        kind: 'report-trouble',
+        message: 'none of 2 nodes fits: 1 node: down; 1 node: volume "data" is on n2',
+      }),
+    )
+  })
   test('that fit nowhere are told with counts, once', () => {
     const full = [aNode('n1', { reachability: 'down' }), aNode('n2', { scheduling: 'cordoned' })]
     const first = planNow(rollingOut([], { nodes: full }))
@@ -184,6 +206,14 @@ describe('a deployment fails', () => {
       { kind: 'finish-deployment', phase: 'failed', reason: 'OutOfMemory' },
     ])
     expect(kinds(rollingOut(crashes.slice(1)))).not.toContain('finish-deployment')
+  })
+  test('after one crash where volumes were taken from what serves', () => {
+    const crash = aFailure('f', 2, 100, 'AppCrashed')
+    expect(kinds(rollingOut([crash]))).not.toContain('finish-deployment')
+    const revisions = [aRevision(1), mounting(aRevision(2))]
+    expect(planNow(rollingOut([crash], { revisions }))).toMatchObject([
+      { kind: 'finish-deployment', phase: 'failed', reason: 'AppCrashed' },
+    ])
   })
   test('but not after three failures of nodes', () => {
     const lost = [3, 2, 1].map((n) => aFailure(`f${n}`, 2, n * 100, 'NodeLost'))

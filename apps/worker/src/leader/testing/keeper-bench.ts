@@ -1,4 +1,5 @@
 import type { ReplicaId, RouteVersion } from '@berth/contracts'
+import type { WorldReplica } from '@berth/db'
 import type { Fence } from '@berth/engine'
 import { pino } from 'pino'
 import type { ReplicaDeps, ReplicaHost } from '../../replicas/index.ts'
@@ -19,6 +20,8 @@ export type KeeperBench = {
   /** The calls of each procedure so far; resolve or reject them. */
   calls: Calls
   /** The signals that the last call of each procedure was given. */
+  /** What the last start calls before its app starts. */
+  takeOver: () => void
   signals: { start?: AbortSignal; wake?: AbortSignal; park?: AbortSignal }
   /** Withdrawals that routers have not answered. */
   withdrawals: PromiseWithResolvers<'withdrawn' | 'busy'>[]
@@ -28,6 +31,8 @@ export type KeeperBench = {
   written: string[]
   /** Reasons of failures, and `null` for what became ready. */
   outcomes: (string | null)[]
+  /** Its rows as they were at the beginning. */
+  rows: () => WorldReplica[]
   replica: () => ReplicaView | undefined
   setNode: (reachability: NodeView['reachability']) => void
   /** Lets everything that is ready to run do so. */
@@ -39,11 +44,12 @@ const freeFence: Fence = { check: () => undefined }
 export function keeperBench(change: Partial<ReplicaView> = {}): KeeperBench {
   const picture = createPicture({ touchedSince: () => false })
   const { serving, ...replica } = aReplica(change)
+  const rows = [{ ...replica, failedAt: null }]
   picture.merge(
     {
       services: [{ ...aService(), deploying: false }],
       revisions: [aRevision()],
-      replicas: [{ ...replica, failedAt: null }],
+      replicas: rows,
       nodes: [aNode()],
     },
     { number: 1, moment: 0 },
@@ -57,8 +63,10 @@ export function keeperBench(change: Partial<ReplicaView> = {}): KeeperBench {
     calls[name].push(call)
     return call.promise
   }
+  const takeOvers: (() => void)[] = []
   const procedures: Procedures = {
-    start(_deps, _host, _replica, { signal }) {
+    start(_deps, _host, _replica, { signal, takeOver }) {
+      if (takeOver) takeOvers.push(takeOver)
       if (signal) signals.start = signal
       return called('start')
     },
@@ -119,11 +127,13 @@ export function keeperBench(change: Partial<ReplicaView> = {}): KeeperBench {
     keeper,
     picture,
     calls,
+    takeOver: () => takeOvers.at(-1)?.(),
     signals,
     withdrawals,
     deadlines,
     written,
     outcomes,
+    rows: () => rows,
     replica: () => picture.replicas.get('rep-1' as ReplicaId),
     setNode: (reachability) => picture.updateNode(aNode().uid, { reachability }),
     settle: () => new Promise((resolve) => void setImmediate(resolve)),
