@@ -296,7 +296,7 @@ describe('volumes', () => {
     return { ...revision, template: { ...revision.template, containers: app ? [{ ...app, volumes }] : [] } }
   }
   const volumes = [{ uid: 'vol-1' as VolumeUid, name: 'data', nodeUid: 'nod-2' as NodeUid }]
-  const service = aService({ maxScale: 1, volumes, traffic: split })
+  const service = aService({ maxScale: 1, volumes })
 
   test('are held by one replica: no other revision gets one beside it, nor a wake', () => {
     const bench = scaleBench({
