@@ -23,6 +23,8 @@ beforeAll(async () => {
     readinessProbe: { httpGet: { path: '/ready', httpHeaders: [{ name: 'A', value: 'b' }] } },
     startupProbe: { tcpSocket: { port: 8080 } },
     livenessProbe: { grpc: { service: 'health' } },
+    volumes: [{ name: 'files', mountPath: '/files' }],
+    maxScale: 1,
     nodeSelector: { disk: 'ssd' },
     traffic: [{ revision: 'latest', percent: 100, tag: 'canary' }],
     labels: { team: 'a' },
@@ -95,6 +97,8 @@ test.each([
   ['/pools', '/pools'],
   ['/pools/{pool}', '/pools/default'],
   ['/projects', '/projects'],
+  ['/volumes', '/volumes'],
+  ['/volumes/{volume}', '/volumes/files'],
   ['/tokens', '/tokens'],
   ['/registries', '/registries'],
 ])('GET %s answers as it is documented', async (template, path) => {
@@ -106,6 +110,7 @@ test.each([
 })
 
 const image = '127.0.0.1:5050/hello:1'
+const disk = { name: 'disk', mountPath: '/disk' }
 const changes: [string, string, string, unknown?][] = [
   ['POST', '/services', '/services', { name: 'made', image }],
   ['PUT', '/services/{service}', '/services/made', { image }],
@@ -123,6 +128,9 @@ const changes: [string, string, string, unknown?][] = [
   ['POST', '/projects', '/projects', { name: 'made' }],
   ['DELETE', '/projects/{name}', '/projects/made'],
   ['POST', '/tokens', '/tokens', { name: 'made' }],
+  ['POST', '/services', '/services', { name: 'kept', image, maxScale: 1, volumes: [disk] }],
+  ['PATCH', '/services/{service}', '/services/kept', { volumes: [] }],
+  ['DELETE', '/volumes/{volume}', '/volumes/disk'],
   ['PUT', '/registries/{host}', '/registries/made.example', { username: 'a', password: 'b' }],
   ['DELETE', '/registries/{host}', '/registries/made.example'],
 ]

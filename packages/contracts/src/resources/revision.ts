@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { probeSpec } from './probe.ts'
+import { volumeMounts } from './volume.ts'
 
 /** An immutable snapshot of a service's template, its image resolved to a digest. */
 export const revisionView = z
@@ -21,6 +22,7 @@ export const revisionView = z
     readinessProbe: probeSpec.optional(),
     startupProbe: probeSpec.optional(),
     livenessProbe: probeSpec.optional(),
+    volumes: volumeMounts,
     pool: z.string(),
     nodeSelector: z.record(z.string(), z.string()),
     createdAt: z.iso.datetime(),
