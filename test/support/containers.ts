@@ -37,3 +37,16 @@ export async function containersById(
   const lists = await Promise.all(engines.map((engine) => listContainers(engine, installation)))
   return lists.flat().filter((container) => ids.includes(container.Id))
 }
+
+/** Names of the volumes of an installation that an engine really holds. */
+export async function listVolumes(engine: EngineConnection, installation: string): Promise<string[]> {
+  const filters = encodeURIComponent(JSON.stringify({ label: [`berth.installation=${installation}`] }))
+  const answer = await callHttp({
+    target: { socketPath: engine.socketPath },
+    method: 'GET',
+    path: `/volumes?filters=${filters}`,
+    timeoutMs: 20_000,
+  })
+  const { Volumes } = JSON.parse(answer.body) as { Volumes: { Name: string }[] | null }
+  return (Volumes ?? []).map(({ Name }) => Name)
+}

@@ -1,3 +1,4 @@
+import { rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { answer, stats } from './routes.js'
 import { acceptWebSocket } from './web-socket.js'
@@ -9,6 +10,7 @@ import { acceptWebSocket } from './web-socket.js'
  *   EXIT_AFTER_MS    ends after this time, with EXIT_CODE (default 1)
  *   IGNORE_SIGTERM   "1": goes on until it is killed
  *   EXIT_AT_ONCE     "1": ends on SIGTERM without finishing anything
+ *   LOCK             a file that only one app may have: fails to start while it is there, removes it on SIGTERM
  *   START_LOG        a line that is printed before anything else
  * What it answers is in routes.js.
  */
@@ -21,6 +23,8 @@ const places = {
   other: { port: port + 1 },
 }
 
+const lock = process.env.LOCK
+if (lock !== undefined) writeFileSync(lock, '', { flag: 'wx' })
 if (process.env.START_LOG !== undefined) console.log(process.env.START_LOG)
 
 const server = createServer((request, response) => {
@@ -60,6 +64,9 @@ process.on('SIGTERM', () => {
   console.log('got SIGTERM')
   if (process.env.IGNORE_SIGTERM === '1') return
   if (process.env.EXIT_AT_ONCE === '1') process.exit(0)
-  server.close(() => process.exit(0))
+  server.close(() => {
+    if (lock !== undefined) rmSync(lock)
+    process.exit(0)
+  })
   server.closeIdleConnections()
 })

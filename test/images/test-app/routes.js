@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { readFile, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 
@@ -87,6 +88,13 @@ const routes = {
     console.log(url.searchParams.get('line'))
     response.end()
   },
+  // ?path=/data/a: POST writes its body there, anything else reads it
+  '/file': async (url, request, response) => {
+    const path = url.searchParams.get('path')
+    if (request.method === 'POST') await writeFile(path, request)
+    const text = await readFile(path, 'utf8').catch((error) => error.code)
+    response.end(text)
+  },
   '/env': (_url, _request, response) => sendJson(response, process.env),
 }
 
@@ -98,7 +106,7 @@ export async function answer(request, response) {
     stats.enter()
     response.once('close', () => stats.leave())
   }
-  if (route !== echo) request.resume()
+  if (route !== echo && url.pathname !== '/file') request.resume()
   await route(url, request, response)
 }
 
