@@ -68,6 +68,16 @@ test('one that is mounted is not deleted; without its service it is, and shown u
   })
 })
 
+test('a node on which volumes are stays until they are deleted', async () => {
+  const refused = await api.call('DELETE', '/nodes/node-of-blog')
+  expect(refused.json()).toMatchObject({
+    status: 409,
+    detail: 'The volume "data" is on the node "node-of-blog": delete it first.',
+  })
+  await api.db.update(schema.volumes).set({ deletedAt: new Date() })
+  expect((await api.call('DELETE', '/nodes/node-of-blog')).status).toBe(202)
+})
+
 test('a project with volumes stays', async () => {
   await api.db.update(schema.services).set({ deletedAt: new Date() })
   const acme = await desired.findProject(api.db, 'acme')

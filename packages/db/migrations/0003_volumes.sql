@@ -4,6 +4,7 @@ CREATE TABLE "volumes" (
 	"service_uid" text,
 	"name" text NOT NULL,
 	"node_uid" text,
+	"made_at" timestamp (3) with time zone,
 	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"deleted_at" timestamp (3) with time zone,
 	CONSTRAINT "volumes_project_name" UNIQUE("project_uid","name")

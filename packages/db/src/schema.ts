@@ -373,6 +373,8 @@ export const volumes = pgTable(
     name: text('name').notNull(),
     /** Without a reference: that a node is gone does not mean that its data may be forgotten. */
     nodeUid: text('node_uid'),
+    /** When it was made on its node. From then on it has to be there: an empty one in its place would be a lie. */
+    madeAt: instant('made_at'),
     createdAt: createdAt(),
     deletedAt: instant('deleted_at'),
   },

@@ -23,6 +23,7 @@ import type { Reason } from '@berth/contracts'
  * NoSpace                the node's disk is full
  * ArchitectureMismatch   the image is built for another processor
  * EngineFailure          the engine answered with an error of its own (5xx)
+ * VolumeLost             a volume with data is not on its node any more
  * Aborted                the caller's signal ended the call
  */
 const catalogue = {
@@ -46,6 +47,7 @@ const catalogue = {
   NoSpace: { retryable: true, reason: 'ImagePullFailed' },
   ArchitectureMismatch: { retryable: false, reason: 'ArchitectureMismatch' },
   EngineFailure: { retryable: true, reason: 'EngineError' },
+  VolumeLost: { retryable: false, reason: 'VolumeLost' },
   Aborted: { retryable: true, reason: 'EngineError' },
 } as const satisfies Record<string, { retryable: boolean; reason: Reason }>
 

@@ -93,6 +93,7 @@ export async function removeNode(tx: Transaction, name: string, ifMatch: string 
   requireMatch(ifMatch, entityTag(node))
   if (node.deletedAt !== null) return
   await requireEmpty(tx, node)
+  await requireNoVolumes(tx, node)
   await desired.markNodeDeleted(tx, node.uid)
 }
 
@@ -153,6 +154,20 @@ async function requireEmpty(tx: Transaction, node: desired.NodeRow): Promise<voi
   if (count === 0) return
   const words = count === 1 ? '1 replica stands' : `${count} replicas stand`
   throw new ApiError('in-use', `${words} on the node "${node.name}": drain it first.`)
+}
+
+/** Nothing takes data away but the word of who owns it. */
+async function requireNoVolumes(tx: Transaction, node: desired.NodeRow): Promise<void> {
+  const names = await desired.volumesOnNode(tx, node.uid)
+  if (names.length === 0) return
+  const words =
+    names.length === 1
+      ? `volume "${names[0]}" is`
+      : `volumes ${names.map((name) => `"${name}"`).join(', ')} are`
+  throw new ApiError(
+    'in-use',
+    `The ${words} on the node "${node.name}": delete ${names.length === 1 ? 'it' : 'them'} first.`,
+  )
 }
 
 /** New keys replace the old ones; without `tls` in the patch the stored keys stay, whatever the endpoint. */

@@ -295,7 +295,7 @@ describe('volumes', () => {
     const volumes = [{ name: 'data', mountPath: '/data' }]
     return { ...revision, template: { ...revision.template, containers: app ? [{ ...app, volumes }] : [] } }
   }
-  const volumes = [{ uid: 'vol-1' as VolumeUid, name: 'data', nodeUid: 'nod-2' as NodeUid }]
+  const volumes = [{ uid: 'vol-1' as VolumeUid, name: 'data', nodeUid: 'nod-2' as NodeUid, made: true }]
   const service = aService({ maxScale: 1, volumes })
 
   test('are held by one replica: no other revision gets one beside it, nor a wake', () => {

@@ -107,7 +107,7 @@ describe('volumes', () => {
       containers: app ? [{ ...app, volumes: [{ name: 'data', mountPath: '/data' }] }] : [],
     },
   })
-  const data = { uid: 'vol-1' as VolumeUid, name: 'data', nodeUid: node }
+  const data = { uid: 'vol-1' as VolumeUid, name: 'data', nodeUid: node, made: true }
 
   /** A replica that is being started and mounts the volume "data", which another one has. */
   async function startingWith(volumes: (typeof data)[]) {

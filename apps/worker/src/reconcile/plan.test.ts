@@ -148,7 +148,7 @@ describe('the first replicas', () => {
   })
   test('go where their volume is, and nowhere else', () => {
     const nodes = [aNode('n1'), aNode('n2')]
-    const volumes = [{ uid: 'vol-1' as VolumeUid, name: 'data', nodeUid: 'nod-n2' as NodeUid }]
+    const volumes = [{ uid: 'vol-1' as VolumeUid, name: 'data', nodeUid: 'nod-n2' as NodeUid, made: true }]
     const revisions = [aRevision(1), mounting(aRevision(2))]
     const change = { nodes, volumes, revisions }
     expect(planNow(rollingOut([aReplica('a', 1)], change))).toMatchObject([

@@ -1,4 +1,5 @@
 import type { Environment, NodeUid, ProjectUid, Reason, ReplicaId, RevisionTemplate } from '@berth/contracts'
+import type { ServiceVolume } from '@berth/db'
 import type { ContainerRuntime, Fence } from '@berth/engine'
 import type { ImageSupply } from './image-supply.ts'
 import type { ReplicaRows } from './replica-rows.ts'
@@ -29,8 +30,12 @@ export type ReplicaHost = {
 
 export type ReplicaContainers = { sandbox?: string; app?: string }
 
-/** A volume of the engine, and where the app finds it. */
-export type MountedVolume = { name: string; mountPath: string }
+/** A volume, its name in the engine, and where the app finds it. `title` is what its service calls it. */
+export type MountedVolume = Pick<ServiceVolume, 'uid' | 'made'> & {
+  name: string
+  title: string
+  mountPath: string
+}
 
 /** All that is needed to start a replica; names are for labels and for the app, ids for everything else. */
 export type StartableReplica = {

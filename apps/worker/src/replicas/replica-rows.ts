@@ -1,3 +1,4 @@
+import type { VolumeUid } from '@berth/contracts'
 import {
   ensureProjectNetwork,
   forgetUnusedNetwork,
@@ -5,6 +6,7 @@ import {
   loseSpare,
   markSpareReady,
   recordContainers,
+  recordVolumeMade,
   reserveSpare,
   spareOfReplica,
   takeSpare,
@@ -34,6 +36,7 @@ export type ReplicaRows = {
   spareOfReplica(replicaId: string): Promise<SpareRow | null>
   /** The spare of the replica is dead: the replica keeps the port, for a sandbox of its own. */
   loseSpare(replicaId: string): Promise<void>
+  recordVolumeMade(uid: VolumeUid): Promise<void>
   /** False when a replica has it, or there is none. */
   giveUpSpare(id: string): Promise<boolean>
 }
@@ -64,6 +67,7 @@ export function replicaRows(
     takeSpare: (key, replicaId) => takeSpare(db, lease, key, replicaId, { joinUnready: true }),
     spareOfReplica: (replicaId) => spareOfReplica(db, replicaId),
     loseSpare: (replicaId) => loseSpare(db, lease, replicaId),
+    recordVolumeMade: (uid) => recordVolumeMade(db, lease, uid),
     giveUpSpare: (id) => giveUpSpare(db, lease, id),
   }
 }

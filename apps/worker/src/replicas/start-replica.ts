@@ -210,7 +210,9 @@ async function createApp(
       env: appEnvironment(replica),
       memoryBytes: container.resources.memory,
       cpuMillis: container.resources.cpu,
-      ...(replica.volumes.length > 0 ? { volumes: replica.volumes } : {}),
+      ...(replica.volumes.length > 0
+        ? { volumes: replica.volumes.map(({ name, mountPath }) => ({ name, mountPath })) }
+        : {}),
       labels: containerLabels({
         installation: deps.installation,
         role: 'app',

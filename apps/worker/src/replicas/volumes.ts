@@ -39,19 +39,35 @@ export function mountedVolumes(
   for (const { name, mountPath } of template.containers[0]?.volumes ?? []) {
     const volume = volumes.find((candidate) => candidate.name === name)
     if (volume === undefined) return `the volume "${name}" was deleted`
-    mounted.push({ name: volumeName(installation, volume.uid), mountPath })
+    const { uid, made } = volume
+    mounted.push({ uid, made, name: volumeName(installation, uid), title: name, mountPath })
   }
   return mounted
 }
 
-/** Makes those that are not there yet. Fails with an `EngineError`. */
+/**
+ * Makes the volumes that were never there, for everybody in the container to write to. One that was made must be there:
+ * the engine would make an empty one in its place. Fails with an `EngineError`, `VolumeLost` among them.
+ */
 export async function ensureVolumes(
-  deps: Pick<ReplicaDeps, 'fence' | 'installation'>,
+  deps: Pick<ReplicaDeps, 'fence' | 'installation' | 'rows'>,
   host: ReplicaHost,
   { volumes, project, service }: Pick<StartableReplica, 'volumes' | 'project' | 'service'>,
 ): Promise<void> {
   const labels = volumeLabels(deps.installation, { project, service })
-  await Promise.all(volumes.map(({ name }) => host.runtime.ensureVolume({ name, labels }, deps.fence)))
+  await Promise.all(
+    volumes.map(async ({ uid, made, name, title }) => {
+      if (!made) {
+        await host.runtime.ensureVolume({ name, labels }, deps.fence)
+        await host.runtime.openVolume(name, host.sandboxImage, deps.fence)
+        await deps.rows.recordVolumeMade(uid)
+      } else if (!(await host.runtime.volumeExists(name)))
+        throw new EngineError(
+          'VolumeLost',
+          `the volume "${title}" is not on the node "${host.name}" any more: restore a backup, or delete it`,
+        )
+    }),
+  )
 }
 
 /**

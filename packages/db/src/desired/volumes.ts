@@ -1,5 +1,5 @@
-import { newId, type NodeUid, type VolumeUid } from '@berth/contracts'
-import { and, asc, eq, gt, sql } from 'drizzle-orm'
+import { newId } from '@berth/contracts'
+import { and, asc, eq, gt, isNull, sql } from 'drizzle-orm'
 import type { Executor, Transaction } from '../connection.ts'
 import { nodes, replicas, revisions, services, volumes } from '../schema.ts'
 import type { Page } from './page.ts'
@@ -69,6 +69,16 @@ export async function listVolumes(db: Executor, projectUid: string, page: Page):
     .limit(page.limit)
 }
 
+/** The names of volumes whose data is on the node, those that are being deleted left out. */
+export async function volumesOnNode(tx: Transaction, nodeUid: string): Promise<string[]> {
+  const rows = await tx
+    .select({ name: volumes.name })
+    .from(volumes)
+    .where(and(eq(volumes.nodeUid, nodeUid), isNull(volumes.deletedAt)))
+    .orderBy(asc(volumes.name))
+  return rows.map(({ name }) => name)
+}
+
 /** The service that still needs the volume: by its template, or by a replica that is there; undefined when none does. */
 export async function userOfVolume(tx: Transaction, volume: VolumeRow): Promise<string | undefined> {
   if (volume.serviceUid === null) return undefined
@@ -93,11 +103,6 @@ export async function markVolumeDeleted(tx: Transaction, uid: string): Promise<v
     .set({ deletedAt: sql`coalesce(${volumes.deletedAt}, clock_timestamp())` })
     .where(eq(volumes.uid, uid))
   await tx.delete(volumes).where(and(eq(volumes.uid, uid), sql`${volumes.nodeUid} is null`))
-}
-
-/** Where the data of a volume is. */
-export function placeOfVolume({ uid, nodeUid }: VolumeRow): { uid: VolumeUid; nodeUid: NodeUid | null } {
-  return { uid: uid as VolumeUid, nodeUid: nodeUid as NodeUid | null }
 }
 
 function pictures(db: Executor) {

@@ -1,11 +1,17 @@
 import type { NodeUid, ServiceUid, VolumeUid } from '@berth/contracts'
-import { and, asc, eq, inArray, isNotNull, isNull } from 'drizzle-orm'
-import type { Executor, Transaction } from '../connection.ts'
-import { leaseHeld, type LeaseRef } from '../leases.ts'
+import { and, asc, eq, inArray, isNotNull, isNull, sql } from 'drizzle-orm'
+import { withTransaction, type Executor, type Transaction } from '../connection.ts'
+import { leaseHeld, requireLease, type LeaseRef } from '../leases.ts'
 import { nodes, revisions, volumes } from '../schema.ts'
 
 /** A volume of a service as the leader and the reconciler need it. `nodeUid` is null until it is placed. */
-export type ServiceVolume = { uid: VolumeUid; name: string; nodeUid: NodeUid | null }
+export type ServiceVolume = {
+  uid: VolumeUid
+  name: string
+  nodeUid: NodeUid | null
+  /** Whether it was made on its node: from then on it has to be there. */
+  made: boolean
+}
 
 /** The volumes of services, or of one; those that are being deleted left out. */
 export async function readServiceVolumes(
@@ -17,6 +23,7 @@ export async function readServiceVolumes(
       uid: volumes.uid,
       name: volumes.name,
       nodeUid: volumes.nodeUid,
+      made: sql<boolean>`${volumes.madeAt} is not null`,
       serviceUid: volumes.serviceUid,
     })
     .from(volumes)
@@ -61,6 +68,17 @@ export async function bindVolumes(
     .set({ nodeUid })
     .where(and(eq(volumes.serviceUid, serviceUid), inArray(volumes.name, names), isNull(volumes.nodeUid)))
   return null
+}
+
+/** Notes that a volume is on its node now. Throws `LeaseLostError`. */
+export async function recordVolumeMade(db: Executor, lease: LeaseRef, uid: VolumeUid): Promise<void> {
+  await withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    await tx
+      .update(volumes)
+      .set({ madeAt: sql`coalesce(${volumes.madeAt}, clock_timestamp())` })
+      .where(eq(volumes.uid, uid))
+  })
 }
 
 /** Volumes that were deleted and may still have data on a node. `nodeUid` is null when that node was removed. */
