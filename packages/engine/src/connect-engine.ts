@@ -10,6 +10,7 @@ import * as networks from './networks.ts'
 import { info, usage } from './node-facts.ts'
 import { pull } from './pull.ts'
 import { readListeners } from './sandbox-reads.ts'
+import * as volumes from './volumes.ts'
 
 const rememberedUsers = 500
 
@@ -30,6 +31,11 @@ export function connectEngine(endpoint: EngineEndpoint, options: EngineOptions =
     ensureNetwork: (spec, fence) => networks.ensureNetwork(engine, spec, fence),
     removeNetwork: (name, fence) => networks.removeNetwork(engine, name, fence),
     listNetworks: (installation) => networks.listNetworks(engine, installation),
+    ensureVolume: (spec, fence) => volumes.ensureVolume(engine, spec, fence),
+    volumeExists: (name) => volumes.volumeExists(engine, name),
+    removeVolume: (name, fence) => volumes.removeVolume(engine, name, fence),
+    volumeUsers: (name) => volumes.volumeUsers(engine, name),
+    openVolume: (spec, image, fence) => volumes.openVolume(engine, spec, image, fence),
     createSandbox: (spec, fence) => containers.createSandbox(engine, spec, fence),
     createApp: (spec, fence) => containers.createApp(engine, facts, spec, fence),
     startContainer: (id, fence) => containers.startContainer(engine, id, fence),

@@ -32,6 +32,9 @@ export type EngineInfo = EngineVersion & {
 
 export type Labels = Readonly<Record<string, string>>
 
+/** A named volume of one node. */
+export type VolumeSpec = { name: string; labels: Labels }
+
 export type NetworkSpec = { name: string; subnet: string; labels: Labels }
 export type NetworkState = { id: string; name: string; subnet: string; labels: Labels }
 
@@ -61,8 +64,12 @@ export type AppSpec = {
   memoryBytes: number
   cpuMillis: number
   pidsLimit?: number
+  /** Volumes of the engine by name; one that is not there is made by the engine, empty. */
+  volumes?: readonly VolumeMount[]
   labels: Labels
 }
+
+export type VolumeMount = { name: string; mountPath: string }
 
 export const containerStatuses = [
   'created',
@@ -172,6 +179,16 @@ export type ContainerRuntime = {
   /** `Conflict` while containers are joined to it. */
   removeNetwork(name: string, fence: Fence): Promise<void>
   listNetworks(installation: string): Promise<NetworkState[]>
+
+  /** `NameConflictError` when the name is another installation's. */
+  ensureVolume(spec: VolumeSpec, fence: Fence): Promise<void>
+  volumeExists(name: string): Promise<boolean>
+  /** `Conflict` while a container has it. Success when it is gone. */
+  removeVolume(name: string, fence: Fence): Promise<void>
+  /** Containers that mount it, running or not. */
+  volumeUsers(name: string): Promise<ContainerSummary[]>
+  /** Lets every user of a container write to it. `image` is what `ensureSandboxImage` gave. */
+  openVolume(spec: VolumeSpec, image: string, fence: Fence): Promise<void>
 
   /** The container's id. A container of that name is adopted when it is what was asked for. */
   createSandbox(spec: SandboxSpec, fence: Fence): Promise<string>

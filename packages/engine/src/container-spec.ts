@@ -1,4 +1,5 @@
-import type { AppSpec, SandboxSpec } from './container-runtime.ts'
+import type { AppSpec, Labels, SandboxSpec, VolumeMount } from './container-runtime.ts'
+import { berthLabels } from './labels.ts'
 
 /*
  * The closed schema of what Berth starts: nothing of Docker's create options is passed through. The values
@@ -30,7 +31,11 @@ type HostConfig = {
   CgroupnsMode: 'private'
   IpcMode: 'private'
   LogConfig: { Type: 'json-file'; Config: Record<string, string> }
+  Mounts?: VolumeMountBody[]
 }
+
+/** Named volumes only: nothing of the host's own is ever mounted. */
+type VolumeMountBody = { Type: 'volume'; Source: string; Target: string }
 
 /** Body of `POST /containers/create`. */
 export type CreateBody = {
@@ -107,8 +112,32 @@ export function appBody(spec: AppSpec, imageUser: string, nodeCpus: number): Cre
       NanoCpus: Math.min(spec.cpuMillis, nodeCpus * 1000) * 1_000_000,
       PidsLimit: spec.pidsLimit ?? appPidsLimit,
       Init: true,
+      ...(spec.volumes === undefined ? {} : { Mounts: spec.volumes.map(mountBody) }),
     },
   }
+}
+
+/** Never started: the engine reads and writes the volume through it. */
+export function volumeHelperBody(spec: { image: string; labels: Labels; mount: VolumeMount }): CreateBody {
+  return {
+    Image: spec.image,
+    Labels: { ...spec.labels, [berthLabels.role]: 'volume-helper' },
+    Healthcheck: { Test: ['NONE'] },
+    HostConfig: {
+      ...commonHostConfig(),
+      NetworkMode: 'none',
+      CapAdd: [],
+      Memory: sandboxMemoryBytes,
+      MemorySwap: sandboxMemoryBytes,
+      PidsLimit: sandboxPidsLimit,
+      Init: false,
+      Mounts: [mountBody(spec.mount)],
+    },
+  }
+}
+
+function mountBody({ name, mountPath }: VolumeMount): VolumeMountBody {
+  return { Type: 'volume', Source: name, Target: mountPath }
 }
 
 /** `KEY=value` in the order of the keys, so that two equal environments look equal. */

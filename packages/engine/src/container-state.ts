@@ -60,6 +60,7 @@ export function differences(found: ContainerAnswer, wanted: CreateBody): string[
     ['network', HostConfig.NetworkMode === wanted.HostConfig.NetworkMode],
     ['ports', samePorts(HostConfig.PortBindings, wanted.HostConfig.PortBindings)],
     ['memory', HostConfig.Memory === wanted.HostConfig.Memory],
+    ['volumes', sameMounts(HostConfig.Mounts, wanted.HostConfig.Mounts)],
     ['cpu', HostConfig.NanoCpus === (wanted.HostConfig.NanoCpus ?? 0)],
   ]
   const unlike = checks.filter(([, same]) => !same).map(([name]) => name)
@@ -87,6 +88,18 @@ function samePorts(
   const spell = (bindings: typeof found) =>
     Object.entries(bindings ?? {})
       .flatMap(([port, hosts]) => (hosts ?? []).map((host) => `${host.HostIp}:${host.HostPort}>${port}`))
+      .sort()
+      .join()
+  return spell(found) === spell(wanted)
+}
+
+function sameMounts(
+  found: ContainerAnswer['HostConfig']['Mounts'],
+  wanted: CreateBody['HostConfig']['Mounts'],
+): boolean {
+  const spell = (mounts: typeof found) =>
+    (mounts ?? [])
+      .map(({ Source, Target }) => `${Source}>${Target}`)
       .sort()
       .join()
   return spell(found) === spell(wanted)

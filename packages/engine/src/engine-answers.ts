@@ -58,6 +58,7 @@ export const containerAnswer = z.object({
     NanoCpus: z.number(),
     CapAdd: strings,
     PidsLimit: z.number().nullish(),
+    Mounts: z.array(z.object({ Source: z.string().optional(), Target: z.string() })).nullish(),
   }),
   NetworkSettings: z.object({ Networks: networks }),
 })
@@ -83,6 +84,8 @@ export const networkListAnswer = z.array(
     IPAM: z.object({ Config: z.array(z.object({ Subnet: z.string().optional() })).nullish() }),
   }),
 )
+
+export const volumeAnswer = z.object({ Name: z.string(), Labels: labels })
 
 export const imageAnswer = z.object({
   Id: z.string(),

@@ -7,7 +7,7 @@ export const berthLabels = {
   service: 'berth.service',
   revision: 'berth.revision',
   replica: 'berth.replica',
-  /** `sandbox`, `app` or `network`. */
+  /** `sandbox`, `app`, `network`, `volume` or `volume-helper`. */
   role: 'berth.role',
 } as const
 

@@ -59,7 +59,7 @@ export async function ensureVolumes(
     volumes.map(async ({ uid, made, name, title }) => {
       if (!made) {
         await host.runtime.ensureVolume({ name, labels }, deps.fence)
-        await host.runtime.openVolume(name, host.sandboxImage, deps.fence)
+        await host.runtime.openVolume({ name, labels }, host.sandboxImage, deps.fence)
         await deps.rows.recordVolumeMade(uid)
       } else if (!(await host.runtime.volumeExists(name)))
         throw new EngineError(

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { IdleSettings, RevisionUid, ServiceUid } from '@berth/contracts'
+import type { IdleSettings, RevisionTemplate, RevisionUid, ServiceUid } from '@berth/contracts'
 import { leaderLeaseName, readLease, readWorld, type LeaseRef, type WorldReplica } from '@berth/db'
 import {
   buildTemplate,
@@ -36,7 +36,13 @@ const never: IdleSettings = {
   coldAfterSeconds: 'never',
 }
 
-type ColdService = { concurrency?: number; maxScale?: number; minScale?: number; idle?: IdleSettings }
+type ColdService = {
+  template?: RevisionTemplate
+  concurrency?: number
+  maxScale?: number
+  minScale?: number
+  idle?: IdleSettings
+}
 
 /** Whole workers on a database of their own, with fake engines and one router that does what a test says. */
 export type WorkerBench = {
@@ -122,9 +128,9 @@ export async function startWorkerBench(stores: {
       return worker
     },
     stopWorkers,
-    async coldService({ concurrency = 1, ...change } = {}) {
+    async coldService({ concurrency = 1, template = buildTemplate({ concurrency }), ...change } = {}) {
       const service = await insertService(db, {
-        template: buildTemplate({ concurrency }),
+        template,
         idle: never,
         ...change,
       })

@@ -41,6 +41,8 @@ export class FakeEngineState {
   /** What the next pulls do after they have shown progress, each once: fail with a message, or stand still. */
   readonly brokenPulls: ({ message: string } | 'stalls')[] = []
   readonly networks = new Map<string, FakeNetwork>()
+  /** Labels of each volume by its name. */
+  readonly volumes = new Map<string, Record<string, string>>()
   readonly listeners = new Set<(event: FakeEvent) => void>()
   /** Everything that was told so far. */
   readonly events: FakeEvent[] = []
@@ -89,6 +91,8 @@ export class FakeEngineState {
         `Conflict. The container name "/${name}" is already in use by container "${taken.id}".`,
       )
     const image = this.findImage(body.Image)
+    for (const { Source } of body.HostConfig.Mounts ?? [])
+      if (!this.volumes.has(Source)) this.volumes.set(Source, {})
     const container: FakeContainer = {
       id: randomBytes(32).toString('hex'),
       name,

@@ -45,6 +45,10 @@ export const fakeRoutes: readonly [string, RegExp, Route][] = [
   ['GET', /^\/networks$/, listNetworks],
   ['POST', /^\/networks\/create$/, createNetwork],
   ['DELETE', /^\/networks\/([^/]+)$/, removeNetwork],
+  ['POST', /^\/volumes\/create$/, createVolume],
+  ['GET', /^\/volumes\/([^/]+)$/, inspectVolume],
+  ['DELETE', /^\/volumes\/([^/]+)$/, removeVolume],
+  ['PUT', /^\/containers\/([^/]+)\/archive$/, (state, { parts }) => (at(state, parts), status(200))],
   ['POST', /^\/images\/create$/, pullImage],
   ['POST', /^\/images\/load$/, loadImage],
   ['POST', /^\/build$/, buildImage],
@@ -76,7 +80,12 @@ function create(state: FakeEngineState, { query, body }: FakeCall): FakeAnswer {
 
 function listContainers(state: FakeEngineState, { query }: FakeCall): FakeAnswer {
   const all = [...state.containers.values()].filter((each) => query.has('all') || isUp(each))
-  return ok(all.filter((each) => hasLabels(each.body.Labels, query)).map(listEntry))
+  const volumes = filtersOf(query).volume
+  const mounts = ({ body }: FakeContainer) => (body.HostConfig.Mounts ?? []).map(({ Source }) => Source)
+  const found = all
+    .filter((each) => hasLabels(each.body.Labels, query))
+    .filter((each) => volumes === undefined || mounts(each).some((name) => volumes.includes(name)))
+  return ok(found.map(listEntry))
 }
 
 async function stop(state: FakeEngineState, { parts, query }: FakeCall): Promise<FakeAnswer> {
@@ -201,6 +210,31 @@ function removeNetwork(state: FakeEngineState, { parts }: FakeCall): FakeAnswer 
   return status(204)
 }
 
+function createVolume(state: FakeEngineState, { body }: FakeCall): FakeAnswer {
+  const asked = JSON.parse(body.toString()) as { Name: string; Labels: Record<string, string> }
+  const labels = state.volumes.get(asked.Name) ?? asked.Labels
+  state.volumes.set(asked.Name, labels)
+  return { status: 201, body: { Name: asked.Name, Labels: labels } }
+}
+
+function inspectVolume(state: FakeEngineState, { parts }: FakeCall): FakeAnswer {
+  const name = parts[0] ?? ''
+  const labels = state.volumes.get(name)
+  if (labels === undefined) throw new Refusal(404, `get ${name}: no such volume`)
+  return ok({ Name: name, Labels: labels })
+}
+
+function removeVolume(state: FakeEngineState, { parts }: FakeCall): FakeAnswer {
+  const name = parts[0] ?? ''
+  if (!state.volumes.has(name)) throw new Refusal(404, `get ${name}: no such volume`)
+  const user = [...state.containers.values()].find((each) =>
+    each.body.HostConfig.Mounts?.some(({ Source }) => Source === name),
+  )
+  if (user) throw new Refusal(409, `remove ${name}: volume is in use - [${user.id}]`)
+  state.volumes.delete(name)
+  return status(204)
+}
+
 function pullImage(state: FakeEngineState, { query, response }: FakeCall): FakeAnswer {
   const tag = query.get('tag') ?? ''
   const reference = `${query.get('fromImage') ?? ''}${tag.includes(':') ? '@' : ':'}${tag}`
@@ -309,8 +343,10 @@ function followEvents(state: FakeEngineState, { query, response }: FakeCall): Fa
   return undefined
 }
 
-function filtersOf(query: URLSearchParams): { label?: string[]; name?: string[] } {
-  return JSON.parse(query.get('filters') ?? '{}') as { label?: string[]; name?: string[] }
+type Filters = { label?: string[]; name?: string[]; volume?: string[] }
+
+function filtersOf(query: URLSearchParams): Filters {
+  return JSON.parse(query.get('filters') ?? '{}') as Filters
 }
 
 function hasLabels(labels: Record<string, string>, query: URLSearchParams): boolean {
