@@ -1,5 +1,5 @@
-import type { VolumeUid } from '@berth/contracts'
-import { desired, readServiceVolumes, reserveReplica, schema } from '@berth/db'
+import { newId, type VolumeUid } from '@berth/contracts'
+import { desired, readServiceVolumes, schema } from '@berth/db'
 import { buildTemplate, insertRevision } from '@berth/db/testing'
 import type { FakeEngine } from '@berth/engine/testing'
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest'
@@ -54,23 +54,26 @@ describe('a volume', () => {
   })
 
   test('goes from the old app to the new one, which starts when the old one has ended', async () => {
-    const { service, revision } = await serviceWithVolume()
+    const { service, projectUid, revision } = await serviceWithVolume()
     await bench.startWorker()
     await vi.waitFor(() => expect(bench.served(revision)).toHaveLength(1), patient)
     const [old] = running()
     const next = await insertRevision(bench.database.db, { serviceUid: service, number: 2 })
     let most = 0
     const sampling = setInterval(() => (most = Math.max(most, running().length)), 1)
-    const reserved = await reserveReplica(bench.database.db, await bench.leaderLease(), {
+    await bench.database.db.update(schema.services).set({ generation: 2 })
+    await bench.database.db.insert(schema.deployments).values({
+      id: newId('DeploymentId'),
+      projectUid,
       serviceUid: service,
+      serviceName: next.name.replace(/-\d+$/, ''),
+      generation: 2,
+      trigger: 'update',
+      createdBy: 'test',
       revisionUid: next.uid,
-      nodeUid: node,
-      deploymentId: null,
-      cpuMillis: 100,
-      memoryBytes: 1024 ** 2,
-      maxReplicas: 2,
+      revisionName: next.name,
+      phase: 'placing',
     })
-    expect(reserved.kind).toBe('reserved')
     await vi.waitFor(() => {
       expect(running().map(({ body }) => body.Labels['berth.revision'])).toEqual([next.name])
     }, patient)

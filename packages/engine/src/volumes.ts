@@ -8,8 +8,8 @@ import { EngineError, NameConflictError } from './engine-error.ts'
 import { remove } from './containers.ts'
 import { berthLabels, missingLabels } from './labels.ts'
 
-/** Where a helper mounts the volume that it is made for. */
-const helperPath = '/volume'
+/** Where a helper mounts the volume that it is made for: a folder of its root. */
+const helperFolder = 'volume'
 
 /** Made by the engine when it is not there. `NameConflictError` when the name belongs to somebody else's. */
 export async function ensureVolume(engine: EngineConnection, spec: VolumeSpec, fence: Fence): Promise<void> {
@@ -79,7 +79,8 @@ export async function openVolume(
 ): Promise<void> {
   await withHelper(engine, { name, labels }, image, fence, async (id) => {
     const top = pack()
-    top.entry({ name: './', type: 'directory', mode: 0o777 })
+    // From above: what an archive says of the folder that it is put into is passed over.
+    top.entry({ name: `${helperFolder}/`, type: 'directory', mode: 0o777 })
     top.finalize()
     const chunks: Buffer[] = []
     for await (const chunk of top as AsyncIterable<Buffer>) chunks.push(chunk)
@@ -87,7 +88,7 @@ export async function openVolume(
       what: `open volume "${name}"`,
       method: 'PUT',
       path: `/containers/${id}/archive`,
-      query: { path: helperPath },
+      query: { path: '/' },
       upload: Buffer.concat(chunks),
       limitMs: engine.limits.createMs,
     })
@@ -107,7 +108,7 @@ async function withHelper(
     what,
     method: 'POST',
     path: '/containers/create',
-    body: volumeHelperBody({ image, labels, mount: { name, mountPath: helperPath } }),
+    body: volumeHelperBody({ image, labels, mount: { name, mountPath: `/${helperFolder}` } }),
     limitMs: engine.limits.createMs,
   })
   const { Id } = readAnswer(createdAnswer, body, what)
