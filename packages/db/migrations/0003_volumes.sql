@@ -5,6 +5,7 @@ CREATE TABLE "volumes" (
 	"name" text NOT NULL,
 	"node_uid" text,
 	"made_at" timestamp (3) with time zone,
+	"restoring_until" timestamp (3) with time zone,
 	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"deleted_at" timestamp (3) with time zone,
 	CONSTRAINT "volumes_project_name" UNIQUE("project_uid","name")

@@ -375,6 +375,8 @@ export const volumes = pgTable(
     nodeUid: text('node_uid'),
     /** When it was made on its node. From then on it has to be there: an empty one in its place would be a lie. */
     madeAt: instant('made_at'),
+    /** While an archive is written into it, which is given up when nobody has put this off in time. */
+    restoringUntil: instant('restoring_until'),
     createdAt: createdAt(),
     deletedAt: instant('deleted_at'),
   },

@@ -14,12 +14,15 @@ export async function claimVolumes(
   throw invalidFields(
     refusals.map(({ name, because }) => ({
       path: `volumes.${names.indexOf(name)}.name`,
-      message:
-        because === 'being-deleted'
-          ? `the volume "${name}" is being deleted`
-          : `the volume "${name}" belongs to the service "${because.usedBy}"`,
+      message: `the volume "${name}" ${reasonOf(because)}`,
     })),
   )
+}
+
+function reasonOf(because: desired.ClaimRefusal['because']): string {
+  if (because === 'being-deleted') return 'is being deleted'
+  if (because === 'being-restored') return 'is being restored'
+  return `belongs to the service "${because.usedBy}"`
 }
 
 /** Throws `ApiError` not-found. */
@@ -41,6 +44,8 @@ export async function deleteVolume(
 ): Promise<VolumeView> {
   const volume = await desired.findVolumeForUpdate(tx, project.uid, name)
   if (volume === undefined) throw notFound('volume', name)
+  if (volume.deletedAt === null && volume.restoringUntil !== null)
+    throw new ApiError('conflict', 'The volume is being restored.')
   const user = await desired.userOfVolume(tx, volume)
   if (user !== undefined)
     throw new ApiError('in-use', `The service "${user}" mounts the volume: delete it, or deploy it without.`)
@@ -57,6 +62,7 @@ export function volumeView(project: string, { volume, service, node }: desired.V
     service,
     node,
     deleting: volume.deletedAt !== null,
+    restoring: volume.deletedAt === null && volume.restoringUntil !== null,
     createdAt: volume.createdAt.toISOString(),
   }
 }

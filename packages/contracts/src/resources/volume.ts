@@ -72,6 +72,8 @@ export const volumeView = z
     service: z.string().nullable(),
     node: z.string().nullable(),
     deleting: z.boolean(),
+    /** Whether an archive is being written into it. */
+    restoring: z.boolean(),
     createdAt: z.iso.datetime(),
   })
   .meta({ id: 'Volume' })

@@ -11,7 +11,7 @@ export type VolumeRow = typeof volumes.$inferSelect
 export type VolumePicture = { volume: VolumeRow; service: string | null; node: string | null }
 
 /** Why a service cannot have a volume. */
-export type ClaimRefusal = { name: string; because: 'being-deleted' | { usedBy: string } }
+export type ClaimRefusal = { name: string; because: 'being-deleted' | 'being-restored' | { usedBy: string } }
 
 /**
  * Makes the volumes that a service names, or gives it those that belong to nobody. All or none: what is refused, and
@@ -31,6 +31,7 @@ export async function claimVolumes(
       .onConflictDoNothing()
     const volume = rowOf(await tx.select().from(volumes).where(named(owner.projectUid, name)).for('update'))
     if (volume.deletedAt !== null) refusals.push({ name, because: 'being-deleted' })
+    else if (volume.restoringUntil !== null) refusals.push({ name, because: 'being-restored' })
     else if (volume.serviceUid === null)
       await tx.update(volumes).set({ serviceUid: owner.serviceUid }).where(eq(volumes.uid, volume.uid))
     else if (volume.serviceUid !== owner.serviceUid)
@@ -103,6 +104,55 @@ export async function markVolumeDeleted(tx: Transaction, uid: string): Promise<v
     .set({ deletedAt: sql`coalesce(${volumes.deletedAt}, clock_timestamp())` })
     .where(eq(volumes.uid, uid))
   await tx.delete(volumes).where(and(eq(volumes.uid, uid), sql`${volumes.nodeUid} is null`))
+}
+
+/** How long a restore goes on that nobody puts off any more. */
+const restoreForSeconds = 120
+const restoringUntil = sql`clock_timestamp() + make_interval(secs => ${restoreForSeconds})`
+
+/** A volume on a node that belongs to nobody yet and is being written. Null when the name is taken. */
+export async function beginRestore(
+  db: Executor,
+  volume: { projectUid: string; name: string; nodeUid: string },
+): Promise<VolumeRow | null> {
+  const rows = await db
+    .insert(volumes)
+    .values({ uid: newId('VolumeUid'), ...volume, restoringUntil })
+    .onConflictDoNothing()
+    .returning()
+  return rows[0] ?? null
+}
+
+/** To be called more often than every two minutes while a restore goes on. */
+export async function putRestoreOff(db: Executor, uid: string): Promise<void> {
+  await db
+    .update(volumes)
+    .set({ restoringUntil })
+    .where(and(eq(volumes.uid, uid), sql`${volumes.restoringUntil} > clock_timestamp()`))
+}
+
+/** All of it is there. False when it was given up meanwhile. */
+export async function endRestore(db: Executor, uid: string): Promise<boolean> {
+  const rows = await db
+    .update(volumes)
+    .set({ restoringUntil: null, madeAt: sql`clock_timestamp()` })
+    .where(
+      and(
+        eq(volumes.uid, uid),
+        isNull(volumes.deletedAt),
+        sql`${volumes.restoringUntil} > clock_timestamp()`,
+      ),
+    )
+    .returning({ uid: volumes.uid })
+  return rows.length > 0
+}
+
+/** What was written so far is removed by the leader. */
+export async function giveRestoreUp(db: Executor, uid: string): Promise<void> {
+  await db
+    .update(volumes)
+    .set({ deletedAt: sql`clock_timestamp()` })
+    .where(eq(volumes.uid, uid))
 }
 
 function pictures(db: Executor) {

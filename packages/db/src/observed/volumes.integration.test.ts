@@ -1,3 +1,4 @@
+import type { VolumeUid } from '@berth/contracts'
 import { eq } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest'
 import * as desired from '../desired/index.ts'
@@ -135,4 +136,32 @@ test('one that was never placed is gone at once, any other when the leader has r
   expect(await readServiceVolumes(database.db)).toEqual([])
   if (deleted) await forgetVolume(database.db, lease, deleted.uid)
   expect(await readDeletedVolumes(database.db)).toEqual([])
+})
+
+test('a restore that nobody puts off is given up, one that has ended is a volume like others', async () => {
+  const { projectUid } = await serviceWithData()
+  const node = await insertNode(database.db)
+  const begin = (name: string) => desired.beginRestore(database.db, { projectUid, name, nodeUid: node.uid })
+  expect(await begin('data')).toBeNull()
+  const restored = await begin('restored')
+  const uid = restored?.uid ?? ''
+  const claim = async () => {
+    const service = await insertService(database.db, { projectUid })
+    const owner = { projectUid, serviceUid: service.uid }
+    return database.db.transaction((tx) => desired.claimVolumes(tx, owner, ['restored']))
+  }
+  expect(await claim()).toEqual([{ name: 'restored', because: 'being-restored' }])
+  expect(await readDeletedVolumes(database.db)).toEqual([])
+  await database.db
+    .update(volumes)
+    .set({ restoringUntil: new Date(0) })
+    .where(eq(volumes.uid, uid))
+  expect(await readDeletedVolumes(database.db)).toEqual([{ uid, nodeUid: node.uid }])
+  await desired.putRestoreOff(database.db, uid)
+  expect(await desired.endRestore(database.db, uid)).toBe(false)
+  await desired.giveRestoreUp(database.db, uid)
+  await forgetVolume(database.db, lease, uid as VolumeUid)
+  const again = await begin('restored')
+  expect(await desired.endRestore(database.db, again?.uid ?? '')).toBe(true)
+  expect(await claim()).toEqual([])
 })

@@ -1,5 +1,5 @@
 import type { NodeUid, ServiceUid, VolumeUid } from '@berth/contracts'
-import { and, asc, eq, inArray, isNotNull, isNull, sql } from 'drizzle-orm'
+import { and, asc, eq, inArray, isNotNull, isNull, lt, or, sql } from 'drizzle-orm'
 import { withTransaction, type Executor, type Transaction } from '../connection.ts'
 import { leaseHeld, requireLease, type LeaseRef } from '../leases.ts'
 import { nodes, revisions, volumes } from '../schema.ts'
@@ -81,6 +81,9 @@ export async function recordVolumeMade(db: Executor, lease: LeaseRef, uid: Volum
   })
 }
 
+/** Deleted, or written by a restore that has come to no end. */
+const isGivenUp = or(isNotNull(volumes.deletedAt), lt(volumes.restoringUntil, sql`clock_timestamp()`))
+
 /** Volumes that were deleted and may still have data on a node. `nodeUid` is null when that node was removed. */
 export async function readDeletedVolumes(
   db: Executor,
@@ -89,11 +92,11 @@ export async function readDeletedVolumes(
     .select({ uid: volumes.uid, nodeUid: nodes.uid })
     .from(volumes)
     .leftJoin(nodes, eq(nodes.uid, volumes.nodeUid))
-    .where(isNotNull(volumes.deletedAt))
+    .where(isGivenUp)
   return rows as { uid: VolumeUid; nodeUid: NodeUid | null }[]
 }
 
 /** The data is gone: nothing is left of the volume. No effect when the lease is lost. */
 export async function forgetVolume(db: Executor, lease: LeaseRef, uid: VolumeUid): Promise<void> {
-  await db.delete(volumes).where(and(eq(volumes.uid, uid), isNotNull(volumes.deletedAt), leaseHeld(lease)))
+  await db.delete(volumes).where(and(eq(volumes.uid, uid), isGivenUp, leaseHeld(lease)))
 }
