@@ -35,7 +35,7 @@ export type StartOptions = {
   /** Once the containers exist, before the app answers: for a picture that must know them early. */
   onContainers?(containers: ReplicaContainers, hostPort: number): void
   /** The app is about to start and needs its volumes for itself: whoever has them is to let go. */
-  takeOver?(): void
+  takeOver?: () => void
   /** From the app's start to its readiness. Default 240 s. */
   deadlineMs?: number
   signal?: AbortSignal
