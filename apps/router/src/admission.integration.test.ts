@@ -70,6 +70,10 @@ test('waiting ends at the deadline: 503 while more replicas may come, 429 when n
   expect(starting.status).toBe(503)
   expect(JSON.parse(starting.body)).toMatchObject({ code: 'no-replica' })
   expect(Number(starting.headers['retry-after'])).toBeGreaterThan(0)
+  change(aRevision({ queueDeadlineMs: 100, lateBecause: 'ProbeFailed' }))
+  await expect
+    .poll(async () => (JSON.parse((await ask({ port })).body) as { detail: string }).detail)
+    .toBe('No replica became ready in time. ProbeFailed: The readiness probe does not succeed.')
   const { version } = change(aRevision({ queueDeadlineMs: 100, atMaxScale: true }))
   await eventually(() => leader.last('acknowledge')?.version.sequence === version.sequence)
   expect(JSON.parse((await ask({ port })).body)).toMatchObject({ status: 503, code: 'no-replica' })

@@ -32,7 +32,8 @@ export type ReplicaRoute = z.infer<typeof replicaRoute>
  * when no replica can come: requests that wait are answered 503 with its reason at once. `atMaxScale` tells that
  * no further replica will come, so a full queue is 429 and not 503. `leaving` are replicas that are retired for good
  * and not only stepped down: their WebSockets are asked to close. A revision that no host leads to is in the table
- * only for the sake of these.
+ * only for the sake of these. `lateBecause` is the reason for which replicas that are there take no requests, for those
+ * that waited in vain.
  */
 export const revisionRoute = z.object({
   uid: z.string(),
@@ -47,6 +48,7 @@ export const revisionRoute = z.object({
   blocked: z.object({ reason: z.string(), message: z.string() }).nullable(),
   replicas: z.array(replicaRoute),
   leaving: z.array(z.string()).optional(),
+  lateBecause: z.string().optional(),
 })
 export type RevisionRoute = z.infer<typeof revisionRoute>
 

@@ -3,7 +3,7 @@ import type { Claim } from './replica.ts'
 /** Why a waiting request gets no slot. */
 export type Refusal =
   | { kind: 'queue-full'; atMaxScale: boolean }
-  | { kind: 'queue-deadline'; atMaxScale: boolean }
+  | { kind: 'queue-deadline'; atMaxScale: boolean; because?: string | undefined }
   | { kind: 'blocked'; reason: string; message: string }
   | { kind: 'withdrawn' }
 

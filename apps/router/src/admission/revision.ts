@@ -127,7 +127,8 @@ export class RevisionAdmission {
 
   /** Why a request that has waited for as long as it may is refused. */
   deadlineRefusal(): Refusal {
-    return { kind: 'queue-deadline', atMaxScale: this.#allBusyAtMaxScale }
+    const { lateBecause: because } = this.#route
+    return { kind: 'queue-deadline', atMaxScale: this.#allBusyAtMaxScale, because }
   }
 
   /** Takes the replica of `claim` out of balancing for a while and tells the leader, once for all that die together. */

@@ -37,7 +37,7 @@ export function answerTo(failure: Failure): FailureAnswer {
       }
     case 'queue-deadline':
       if (failure.atMaxScale) return overloaded('No replica became free in time.')
-      return { code: 'no-replica', detail: 'No replica became ready in time.', retryAfterSeconds: 5 }
+      return { code: 'no-replica', detail: whyLate(failure.because), retryAfterSeconds: 5 }
     case 'blocked':
       return {
         code: failure.reason === 'Unplaceable' ? 'unplaceable' : 'revision-failed',
@@ -55,7 +55,15 @@ export function answerTo(failure: Failure): FailureAnswer {
 
 /** Whoever asks may be anybody: counted refusals say nothing of the app, other messages may quote what it printed. */
 function whyBlocked({ reason, message }: { reason: string; message: string }): string {
-  if (reason === 'Unplaceable') return `${reason}: ${message}`
+  return reason === 'Unplaceable' ? `${reason}: ${message}` : withMeaning(reason)
+}
+
+function whyLate(reason: string | undefined): string {
+  const late = 'No replica became ready in time'
+  return reason === undefined ? `${late}.` : `${late}. ${withMeaning(reason)}`
+}
+
+function withMeaning(reason: string): string {
   const known = Object.hasOwn(reasonCatalogue, reason) ? reasonCatalogue[reason as Reason] : undefined
   return known === undefined ? reason : `${reason}: ${known.meaning}`
 }

@@ -275,6 +275,31 @@ describe('minScale', async () => {
   })
 })
 
+describe('a replica that is not ready', () => {
+  const unready = replica('a', { reason: 'ProbeFailed', message: 'status 503' })
+
+  test('is waited for, and no other one is started in its place', async () => {
+    const bench = scaleBench({
+      services: [aService({ minScale: 1 })],
+      revisions: [onceAtATime(first)],
+      replicas: [unready],
+    })
+    bench.demand(first.uid, 1)
+    bench.autoscaler.tick()
+    expect(await bench.reserved()).toEqual([])
+    expect(bench.blocked.get(first.uid) ?? null).toBeNull()
+  })
+
+  test('is the reason of its revision until one serves', () => {
+    const bench = scaleBench({ services: [aService()], revisions: [first], replicas: [unready] })
+    bench.autoscaler.tick()
+    expect(bench.told).toEqual([[first.uid, { reason: 'ProbeFailed', message: 'status 503' }]])
+    bench.picture.updateReplica(unready.id, { reason: null, message: null })
+    bench.autoscaler.tick()
+    expect(bench.told.at(-1)).toEqual([first.uid, null])
+  })
+})
+
 describe('starts that fail again and again', () => {
   test('are told to the owner with what the app printed, and a new leader keeps that', () => {
     const bench = scaleBench({ services: [aService()], revisions: [first] })

@@ -9,7 +9,7 @@ import { isReachable, rowLimit } from './replica-limit.ts'
 import type { StartFailures } from './start-failures.ts'
 import type { StepDown } from './step-down.ts'
 import { createSupply } from './supply.ts'
-import type { ReplicaView, RevisionView, ServiceView } from './world-model.ts'
+import { takesRequests, type ReplicaView, type RevisionView, type ServiceView } from './world-model.ts'
 import type { Picture } from './world.ts'
 
 export type WantedReplica = {
@@ -169,7 +169,10 @@ export function createAutoscaler(options: AutoscalerOptions): Autoscaler {
   function showFailure(revision: RevisionView, minScale: number): void {
     if (supply.counts(revision).running > 0) return options.onFailure(revision, null)
     const wanted = minScale > 0 && !someoneComes(revision)
-    const failure = failures.lasting(revision.uid) ?? (wanted ? noPlace.get(revision.uid) : undefined)
+    const failure =
+      failures.lasting(revision.uid) ??
+      supply.trouble(revision) ??
+      (wanted ? noPlace.get(revision.uid) : undefined)
     const settled = minScale === 0 && placeReasons.has(revision.failure?.reason ?? '')
     if (failure !== undefined || settled) options.onFailure(revision, failure ?? null)
   }
@@ -219,15 +222,16 @@ export function createAutoscaler(options: AutoscalerOptions): Autoscaler {
 
   /** Those on nodes that are drained go first, then those that have been idle for longest. */
   function shrink(service: ServiceView, revision: RevisionView, count: number): void {
-    const serving = picture
+    const routed = picture
       .replicasOfRevision(revision.uid)
-      .filter(({ id, state, serving }) => state === 'ready' && serving && !keeper.busyWith(id))
+      .filter((replica) => replica.state === 'ready' && takesRequests(replica))
+      .filter(({ id }) => !keeper.busyWith(id))
       .sort(
         (a, b) =>
           Number(supply.isDrained(b)) - Number(supply.isDrained(a)) ||
           reports.replicaIdleMs(b.id) - reports.replicaIdleMs(a.id),
       )
-    for (const replica of serving.slice(0, count)) stepDown.surplus(service, replica)
+    for (const replica of routed.slice(0, count)) stepDown.surplus(service, replica)
   }
 
   return {

@@ -57,6 +57,16 @@ describe('the routes of a service', () => {
     expect(routes.revisions[0]?.replicas.map((replica) => replica.id)).toEqual(['rep-1'])
   })
 
+  test('leave out a replica that is not ready, and say why nobody answers', () => {
+    const unready = aReplica({ reason: 'ProbeFailed', message: 'status 503' })
+    const alone = buildRoutes(routed({ replicas: [unready] }), 'localhost')
+    expect(alone.revisions[0]).toMatchObject({ replicas: [], lateBecause: 'ProbeFailed' })
+    const other = aReplica({ id: 'rep-2' as ReplicaId })
+    const [beside] = buildRoutes(routed({ replicas: [unready, other] }), 'localhost').revisions
+    expect(beside?.replicas.map((replica) => replica.id)).toEqual(['rep-2'])
+    expect(beside).not.toHaveProperty('lateBecause')
+  })
+
   test('name the replicas that are retired, and not those that step down', () => {
     const retired = aReplica({ id: 'rep-2' as ReplicaId, state: 'draining', serving: false })
     const frozen = aReplica({ id: 'rep-3' as ReplicaId, rung: 'frozen', serving: false })

@@ -8,7 +8,7 @@ import {
 } from '@berth/contracts'
 import { queueDeadlineMs } from '@berth/scheduler'
 import type { Blocked } from './ports.ts'
-import type { ReplicaView, RevisionView, ServiceView } from './world-model.ts'
+import { takesRequests, type ReplicaView, type RevisionView, type ServiceView } from './world-model.ts'
 
 /** What the routes of one service are made from. */
 export type RoutedService = {
@@ -89,11 +89,21 @@ function revisionRoute(input: RoutedService, revision: RevisionView): RevisionRo
     atMaxScale: isAtMaxScale(input, revision),
     blocked: input.blocked(revision.uid),
     replicas: input.replicas
-      .filter((replica) => replica.revisionUid === revision.uid && replica.serving)
+      .filter((replica) => replica.revisionUid === revision.uid && takesRequests(replica))
       .map((replica) => replicaRoute(replica, input.nodeName(replica.nodeUid)))
       .sort((a, b) => (a.id < b.id ? -1 : 1)),
     ...(leaving.length > 0 ? { leaving } : {}),
+    ...lateBecause(input, revision),
   }
+}
+
+/** While no replica may be asked: why one of them may not, for requests that waited for it in vain. */
+function lateBecause({ replicas }: RoutedService, { uid }: RevisionView): { lateBecause?: string } {
+  const present = replicas.filter(
+    ({ revisionUid, state }) => revisionUid === uid && (state === 'starting' || state === 'ready'),
+  )
+  const reason = present.find((replica) => replica.reason !== null)?.reason ?? null
+  return reason === null || present.some(takesRequests) ? {} : { lateBecause: reason }
 }
 
 /** Replicas that routers have let go of for good; whatever they still have open there is to end. */
@@ -113,7 +123,7 @@ function isAtMaxScale({ service, replicas }: RoutedService, revision: RevisionVi
     ({ state, rung }) => (state === 'starting' || state === 'ready') && rung !== 'parked',
   )
   const own = counted.filter(({ revisionUid }) => revisionUid === revision.uid)
-  return counted.length >= service.maxScale && own.length > 0 && own.every(({ serving }) => serving)
+  return counted.length >= service.maxScale && own.length > 0 && own.every(takesRequests)
 }
 
 function replicaRoute(replica: ReplicaView, node: string): ReplicaRoute {

@@ -47,6 +47,7 @@ import { createFailedReplicas } from './failed-replicas.ts'
 import { collectGarbage } from './garbage.ts'
 import type { Term } from './leadership.ts'
 import { careForNodes } from './node-care.ts'
+import { careForProbes } from './probe-care.ts'
 import { createReplicaKeeper, type Keeper } from './replica-keeper.ts'
 import { createReplicaWatch } from './replica-watch.ts'
 import { startRound } from './rounds.ts'
@@ -87,6 +88,7 @@ const refreshEveryMs = 1_000
 const scaleEveryMs = 500
 const lookEveryMs = 2_000
 const spareEveryMs = 1_000
+const probeEveryMs = 100
 const lossEveryMs = 1_000
 const tidyEveryMs = 2_000
 const garbageEveryMs = 60_000
@@ -364,6 +366,14 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     }),
   )
 
+  const probes = careForProbes({
+    picture,
+    keeper: theKeeper,
+    publisher,
+    writer,
+    isFresh: term.isFresh,
+    log,
+  })
   const failed = createFailedReplicas({
     picture,
     keeper: theKeeper,
@@ -385,6 +395,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     { ms: refreshEveryMs, what: 'refresh', work: refreshAll },
     { ms: scaleEveryMs, what: 'scale', work: () => autoscaler.tick() },
     { ms: lookEveryMs, what: 'look', work: () => watch.lookAround() },
+    { ms: probeEveryMs, what: 'probes', work: () => probes.tick() },
     { ms: spareEveryMs, what: 'spares', work: whileFresh(() => spares.fill()) },
     { ms: lossEveryMs, what: 'losses', work: whileFresh(() => failed.tick()) },
     { ms: tidyEveryMs, what: 'tidy', work: whileFresh(tidy) },

@@ -56,6 +56,17 @@ describe('the ladder', () => {
     ])
   })
 
+  test('takes a replica down that is not ready, whatever nobody reports of it, but none for it', () => {
+    const { clock, steps, stepDown } = setUp()
+    const unready = aReplica({ id: 'u' as ReplicaId, reason: 'ProbeFailed' })
+    stepDown.ladder(service, [unready, running('a')], 1)
+    clock.ms += 30_000
+    stepDown.ladder(service, [unready, running('a')], 1)
+    expect(steps).toEqual([])
+    stepDown.ladder(service, [unready, running('a')], 0)
+    expect(steps).toEqual([['u', 'frozen']])
+  })
+
   test('counts from its own start where it does not know the last request', () => {
     const { clock, steps, stepDown } = setUp()
     stepDown.ladder(service, [below('a', 'frozen')], 0)

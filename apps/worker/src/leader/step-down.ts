@@ -2,7 +2,7 @@ import type { ReplicaId } from '@berth/contracts'
 import { decideRung } from '@berth/scheduler'
 import type { Keeper } from './replica-keeper.ts'
 import type { RouterReports } from './ports.ts'
-import type { ReplicaView, ServiceView } from './world-model.ts'
+import { takesRequests, type ReplicaView, type ServiceView } from './world-model.ts'
 
 export type StepDownOptions = {
   keeper: Pick<Keeper, 'stepDown' | 'busyWith'>
@@ -30,7 +30,8 @@ export function createStepDown(options: StepDownOptions): StepDown {
   const lastRequestAt = new Map<ReplicaId, number>()
 
   function idleFacts(replica: ReplicaView): { inFlight: number; lastRequestAt: number } {
-    if (replica.rung !== 'running') {
+    // Routers tell of what they have.
+    if (replica.rung !== 'running' || !takesRequests(replica)) {
       const known = lastRequestAt.get(replica.id) ?? now()
       lastRequestAt.set(replica.id, known)
       return { inFlight: 0, lastRequestAt: known }
@@ -45,14 +46,14 @@ export function createStepDown(options: StepDownOptions): StepDown {
     ladder(service, replicas, minScale) {
       if (!options.complete()) return
       const candidates = replicas.filter(({ state }) => state === 'ready')
-      let running = candidates.filter(({ rung, serving }) => rung === 'running' && serving).length
+      let running = candidates.filter(isInUse).length
       for (const replica of candidates) {
         if (keeper.busyWith(replica.id)) continue
         if (replica.rung === 'running' && !replica.serving) continue
         const facts = { rung: replica.rung, running, minScale, signalsComplete: true, ...idleFacts(replica) }
         const decision = decideRung(facts, service.idle, now())
         if (decision.kind !== 'step') continue
-        if (replica.rung === 'running') running -= 1
+        if (isInUse(replica)) running -= 1
         void keeper.stepDown(replica.id, decision.to)
       }
     },
@@ -66,4 +67,8 @@ export function createStepDown(options: StepDownOptions): StepDown {
       for (const id of lastRequestAt.keys()) if (!isKnown(id)) lastRequestAt.delete(id)
     },
   }
+}
+
+function isInUse(replica: ReplicaView): boolean {
+  return replica.rung === 'running' && takesRequests(replica)
 }

@@ -1,9 +1,9 @@
 import type { RevisionUid } from '@berth/contracts'
-import { mountsVolumes } from '../replicas/index.ts'
+import { mountsVolumes, type Failure } from '../replicas/index.ts'
 import { fittingAgain } from './place-in-picture.ts'
 import type { Keeper } from './replica-keeper.ts'
 import { isReachable, replicaLimit, takingOver } from './replica-limit.ts'
-import type { ReplicaView, RevisionView, ServiceView } from './world-model.ts'
+import { takesRequests, type ReplicaView, type RevisionView, type ServiceView } from './world-model.ts'
 import type { Picture } from './world.ts'
 
 export type SupplyOptions = {
@@ -27,6 +27,8 @@ export type Supply = {
   /** Whether the replica holds memory and cores on its node; a parked one does from the moment it is woken. */
   reserves: (replica: ReplicaView) => boolean
   isDrained(replica: ReplicaView): boolean
+  /** Why a replica of the revision that is there does not serve: its app ended or was ended, or is not ready. */
+  trouble(revision: RevisionView): Failure | undefined
 }
 
 export function createSupply({ picture, keeper, creating }: SupplyOptions): Supply {
@@ -70,12 +72,12 @@ export function createSupply({ picture, keeper, creating }: SupplyOptions): Supp
   return {
     counts(revision) {
       const own = picture.replicasOfRevision(revision.uid)
+      const up = own.filter(({ id, state, serving }) => state === 'ready' && serving && !keeper.waking(id))
+      const running = up.filter(takesRequests)
       const starting = own.filter(({ id, state }) => state === 'starting' || keeper.waking(id))
-      const running = own.filter(
-        ({ id, state, serving }) => state === 'ready' && serving && !keeper.waking(id),
-      )
       return {
-        starting: starting.length + (creating.get(revision.uid) ?? 0),
+        // What is up and not ready to be asked may be so again soon, as what starts.
+        starting: starting.length + up.length - running.length + (creating.get(revision.uid) ?? 0),
         running: running.length,
         frozen: wakeable(revision, 'frozen').length,
         parked: wakeable(revision, 'parked').length,
@@ -95,6 +97,12 @@ export function createSupply({ picture, keeper, creating }: SupplyOptions): Supp
     excess: (service) => Math.max(0, counted(service).length - replicaLimit(picture, service)),
     isRouted,
     reserves,
+    trouble(revision) {
+      for (const { state, reason, message } of picture.replicasOfRevision(revision.uid))
+        if (reason !== null && (state === 'starting' || state === 'ready'))
+          return { reason, message: message ?? '' }
+      return undefined
+    },
     isDrained: ({ nodeUid }) => picture.nodes.get(nodeUid)?.scheduling === 'draining',
   }
 }

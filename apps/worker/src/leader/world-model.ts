@@ -18,4 +18,9 @@ export type ReplicaView = Omit<WorldReplica, 'failedAt'> & {
   serving: boolean
 }
 
+/** Whether routers have it: a ready one with a reason fails its readiness probe at the moment. */
+export function takesRequests({ serving, reason }: Pick<ReplicaView, 'serving' | 'reason'>): boolean {
+  return serving && reason === null
+}
+
 export type NodeView = WorldNode

@@ -3,7 +3,8 @@ import { isEngineError } from '@berth/engine'
 import { setTimeout as delay } from 'node:timers/promises'
 import { awaitListening, notListening } from './await-listening.ts'
 import { describeEnd, lastLines } from './container-end.ts'
-import { probeUntilReady, type ProbeTarget } from './readiness-probe.ts'
+import type { ProbeTarget } from './ask-probe.ts'
+import { probeUntilReady } from './readiness-probe.ts'
 import type { Failure, ReplicaHost } from './replica-deps.ts'
 
 const defaultStartupDeadlineMs = 240_000

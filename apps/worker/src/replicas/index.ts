@@ -1,3 +1,4 @@
+export { askProbe, type ProbeResult } from './ask-probe.ts'
 export { appName, volumeName } from './container-names.ts'
 export { freezeReplica } from './freeze-replica.ts'
 export { checkHonesty } from './honesty.ts'

@@ -2,7 +2,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { IdleSettings, RevisionTemplate, RevisionUid, ServiceUid } from '@berth/contracts'
+import type {
+  ContainerTemplate,
+  IdleSettings,
+  RevisionTemplate,
+  RevisionUid,
+  ServiceUid,
+} from '@berth/contracts'
 import { leaderLeaseName, readLease, readWorld, type LeaseRef, type WorldReplica } from '@berth/db'
 import {
   buildTemplate,
@@ -36,8 +42,10 @@ const never: IdleSettings = {
   coldAfterSeconds: 'never',
 }
 
+type Probes = Pick<ContainerTemplate, 'readinessProbe' | 'livenessProbe'>
 type ColdService = {
   template?: RevisionTemplate
+  probes?: Probes
   concurrency?: number
   maxScale?: number
   minScale?: number
@@ -128,9 +136,15 @@ export async function startWorkerBench(stores: {
       return worker
     },
     stopWorkers,
-    async coldService({ concurrency = 1, template = buildTemplate({ concurrency }), ...change } = {}) {
+    async coldService({
+      concurrency = 1,
+      probes = {},
+      template = buildTemplate({ concurrency }),
+      ...change
+    } = {}) {
+      const containers = template.containers.map((container) => ({ ...container, ...probes }))
       const service = await insertService(db, {
-        template,
+        template: { ...template, containers },
         idle: never,
         ...change,
       })

@@ -43,6 +43,17 @@ export async function markReplicaDraining(db: Executor, lease: LeaseRef, id: str
   return move(db, lease, id, 'draining', { drainingAt: sql`clock_timestamp()` })
 }
 
+/** Whether its readiness probe fails, with why, or (null) succeeds again. It stays ready, and is not routed meanwhile. */
+export async function writeReadiness(
+  db: Executor,
+  lease: LeaseRef,
+  id: string,
+  why: { reason: Reason; message: string } | null,
+): Promise<boolean> {
+  const values = why ?? { reason: null, message: null }
+  return change(db, lease, id, values, eq(replicas.state, 'ready'))
+}
+
 /** A ready replica whose app ended is brought up again in place. */
 export async function markReplicaRestarting(
   db: Executor,

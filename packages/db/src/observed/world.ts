@@ -6,6 +6,7 @@ import type {
   NodeUid,
   PlacementStrategy,
   ProjectUid,
+  Reason,
   ReplicaId,
   ReplicaState,
   RevisionTemplate,
@@ -76,7 +77,7 @@ export type WorldReplica = {
   drainingAt: Date | null
   failedAt: Date | null
   restarts: number
-  reason: string | null
+  reason: Reason | null
   message: string | null
   containers: { sandbox?: string; app?: string }
 }
@@ -184,7 +185,7 @@ async function readReplicas(tx: Transaction, only?: ServiceUid): Promise<WorldRe
     drainingAt: replica.drainingAt,
     failedAt: replica.failedAt,
     restarts: replica.restarts,
-    reason: replica.reason,
+    reason: replica.reason as Reason | null,
     message: replica.message,
     containers,
   }))

@@ -1,0 +1,53 @@
+import type { ProbeTemplate, ReplicaId } from '@berth/contracts'
+import { writeReadiness } from '@berth/db'
+import type { Logger } from 'pino'
+import { askProbe, type Failure, type ProbeResult } from '../replicas/index.ts'
+import type { RoutePublisher } from './ports.ts'
+import { createProber } from './prober.ts'
+import type { Keeper } from './replica-keeper.ts'
+import type { RowWriter } from './row-writer.ts'
+import type { ReplicaView } from './world-model.ts'
+import type { Picture } from './world.ts'
+
+export type ProbeCareOptions = {
+  picture: Picture
+  keeper: Pick<Keeper, 'busyWith'>
+  publisher: Pick<RoutePublisher, 'publish'>
+  writer: RowWriter
+  isFresh: () => boolean
+  log: Logger
+}
+
+/** Asks the probes of what serves, and takes replicas that are not ready out of the routes until they are again. */
+export function careForProbes(options: ProbeCareOptions): { tick(): void } {
+  const { picture, publisher, writer, log } = options
+
+  async function ask(replica: ReplicaView, probe: ProbeTemplate): Promise<ProbeResult | null> {
+    const port = picture.revisions.get(replica.revisionUid)?.template.containers[0]?.ports[0]?.port
+    if (port === undefined) return null
+    return askProbe(probe, { address: replica.address, hostPort: replica.hostPort, containerPort: port })
+  }
+
+  /** What it has in flight goes on; routers only send it nothing new. */
+  function showReadiness(id: ReplicaId, failure: string | null): void {
+    const replica = picture.replicas.get(id)
+    if (replica === undefined) return
+    const why: Failure | null = failure === null ? null : { reason: 'ProbeFailed', message: failure }
+    picture.updateReplica(id, why ?? { reason: null, message: null })
+    publisher.publish([replica.serviceUid])
+    writer.write(id, 'readiness', (db, lease) => writeReadiness(db, lease, id, why))
+    if (why) log.warn({ replica: id, why: why.message }, 'replica is not ready')
+    else log.info({ replica: id }, 'replica is ready again')
+  }
+
+  return createProber({
+    picture,
+    keeper: options.keeper,
+    ask,
+    isFresh: options.isFresh,
+    onReadiness: showReadiness,
+    onHung: () => undefined,
+    now: () => performance.now(),
+    random: Math.random,
+  })
+}
