@@ -1,7 +1,7 @@
 import type { ProbeTemplate } from '@berth/contracts'
 import type { FakeEngine } from '@berth/engine/testing'
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest'
-import { patient, startWorkerBench, type WorkerBench } from './testing/worker-bench.ts'
+import { appsOn, patient, startWorkerBench, type WorkerBench } from './testing/worker-bench.ts'
 
 const everySecond: ProbeTemplate = {
   check: { kind: 'httpGet', path: '/healthz', headers: [] },
@@ -95,5 +95,43 @@ describe('a replica whose readiness probe fails', () => {
     expect(bench.served(revision)).toEqual([])
     app.status = 200
     await vi.waitFor(() => expect(bench.served(revision)).toHaveLength(1), patient)
+  })
+})
+
+describe('an app whose liveness probe fails', () => {
+  test('is stopped and started again in its sandbox, and says so meanwhile', async () => {
+    const revision = await servingService({ probes: { livenessProbe: everySecond } })
+    const before = await onlyReplica()
+    const [container] = appsOn(engine)
+    const startedAt = container?.startedAt
+    app.status = 500
+    await vi.waitFor(async () => {
+      expect(await onlyReplica()).toMatchObject({
+        state: 'starting',
+        restarts: 1,
+        reason: 'LivenessFailed',
+        message: 'its liveness probe fails: GET /healthz: status 500',
+      })
+    }, patient)
+    app.status = 200
+    await vi.waitFor(() => expect(bench.served(revision)).toMatchObject([{ id: before?.id }]), patient)
+    await vi.waitFor(async () => {
+      expect(await onlyReplica()).toMatchObject({ state: 'ready', reason: null, restarts: 1 })
+    }, patient)
+    expect((await onlyReplica())?.containers).toEqual(before?.containers)
+    expect(appsOn(engine)[0]?.startedAt).not.toEqual(startedAt)
+  })
+
+  test('three times is replaced on another node', async () => {
+    const livenessProbe = { ...everySecond, failureThreshold: 1 }
+    const revision = await servingService({ probes: { livenessProbe } })
+    await bench.insertNode('n2', await bench.startEngine(), 'down', '127.0.0.2')
+    await bench.nodesReady('n1', 'n2')
+    app.status = 500
+    await vi.waitFor(() => expect(bench.served(revision)).toMatchObject([{ node: 'n2' }]), patient)
+    expect(await bench.rows()).toContainEqual(
+      expect.objectContaining({ state: 'failed', reason: 'LivenessFailed', restarts: 2 }),
+    )
+    await vi.waitFor(() => expect(appsOn(engine)).toEqual([]), patient)
   })
 })

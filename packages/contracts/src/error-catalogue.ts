@@ -79,6 +79,7 @@ export const reasonCatalogue = {
   OutOfMemory: { terminal: false, meaning: 'The app used more memory than its limit.' },
   NotListening: { terminal: true, meaning: 'The app runs but does not listen on its port.' },
   ProbeFailed: { terminal: false, meaning: 'The readiness probe does not succeed.' },
+  LivenessFailed: { terminal: false, meaning: 'The liveness probe fails, so the app is restarted.' },
   VolumeLost: { terminal: true, meaning: 'A volume is not on its node any more.' },
   NodeLost: { terminal: false, meaning: 'The node of a replica does not answer.' },
   DeadlineExceeded: { terminal: true, meaning: 'The deployment took longer than its deadline.' },

@@ -1,6 +1,6 @@
 const firstBackoffMs = 1000
 const maxBackoffMs = 60_000
-const healthyResetMs = 10 * 60_000
+export const healthyResetMs = 10 * 60_000
 
 const startsWaitedFor = 3.5
 const minQueueDeadlineMs = 10_000

@@ -36,6 +36,7 @@ import {
   type ReplicaHost,
 } from '../replicas/index.ts'
 import { adoptRunning } from './adopt-running.ts'
+import { createAppRestarts } from './app-restarts.ts'
 import { createAutoscaler } from './autoscaler.ts'
 import type { AppLocation } from './control-server.ts'
 import { openEngines } from './engines.ts'
@@ -47,6 +48,7 @@ import { createFailedReplicas } from './failed-replicas.ts'
 import { collectGarbage } from './garbage.ts'
 import type { Term } from './leadership.ts'
 import { careForNodes } from './node-care.ts'
+import { fitsElsewhere } from './place-in-picture.ts'
 import { careForProbes } from './probe-care.ts'
 import { createReplicaKeeper, type Keeper } from './replica-keeper.ts'
 import { createReplicaWatch } from './replica-watch.ts'
@@ -57,9 +59,10 @@ import { createRowWriter } from './row-writer.ts'
 import { createSparePool, type SpareKind } from './spare-pool.ts'
 import { createStartFailures } from './start-failures.ts'
 import { createStepDown } from './step-down.ts'
+import { reservesPlace } from './supply.ts'
 import { collectUnusedNetworks } from './unused-networks.ts'
 import { createPicture, type Picture } from './world.ts'
-import type { NodeView, RevisionView } from './world-model.ts'
+import type { NodeView, ReplicaView, RevisionView } from './world-model.ts'
 
 export type LeadOptions = {
   db: Database
@@ -204,10 +207,28 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   })
   keeper = theKeeper
 
+  const hasImage = (node: string, digest: string) => images.has(`${node} ${digest}`)
+  const restarts = createAppRestarts({
+    picture,
+    keeper: theKeeper,
+    publisher,
+    writer,
+    fitsElsewhere({ revisionUid, nodeUid }) {
+      const revision = picture.revisions.get(revisionUid)
+      if (revision === undefined || nodeCare.held() !== null) return false
+      const facts = {
+        hasImage: (node: string) => hasImage(node, revision.imageDigest),
+        reserves: (other: ReplicaView) => reservesPlace(theKeeper, other),
+      }
+      return fitsElsewhere(picture, revision, facts, nodeUid)
+    },
+    log,
+  })
   const watch = createReplicaWatch({
     installation,
     picture,
     keeper: theKeeper,
+    restarts,
     publisher,
     writer,
     engines,
@@ -226,7 +247,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   /** Carries on with what rows ask for: starts, and what is to go. */
   function tend(): void {
     for (const { id, state } of picture.replicas.values()) {
-      if (state === 'starting' && !watch.resting(id)) theKeeper.bringUp(id)
+      if (state === 'starting' && !restarts.resting(id)) theKeeper.bringUp(id)
       else if (state === 'draining' && mayRetire()) theKeeper.retire(id)
     }
   }
@@ -243,6 +264,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     for (const uid of await engines.refresh()) nodeCare.replaced(uid)
     for (const { nodeUid, digest } of await readNodeImages(db)) images.add(`${nodeUid} ${digest}`)
     environments.forget((uid) => picture.revisions.has(uid))
+    restarts.forget((id) => picture.replicas.has(id))
     hub.reports.forgetRevisions((uid) => picture.revisions.has(uid as RevisionUid))
     await refresh()
     followers.keep((uid) => picture.nodes.has(uid))
@@ -352,7 +374,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
       return result
     },
     onFailure: noteFailure,
-    hasImage: (node, digest) => images.has(`${node} ${digest}`),
+    hasImage,
     held: () => nodeCare.held(),
     complete,
     log,
@@ -369,6 +391,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   const probes = careForProbes({
     picture,
     keeper: theKeeper,
+    restarts,
     publisher,
     writer,
     isFresh: term.isFresh,

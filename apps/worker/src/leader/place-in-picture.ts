@@ -1,3 +1,4 @@
+import type { NodeUid } from '@berth/contracts'
 import { placeReplica, type Placement, type PlacementNode, type Resources } from '@berth/scheduler'
 import { boundTo } from '../replicas/index.ts'
 import type { World } from './ports.ts'
@@ -19,13 +20,34 @@ export function placeInPicture(
   revision: RevisionView,
   facts: PlacementFacts,
 ): Placement {
-  const byNode = Map.groupBy(world.replicas.values(), ({ nodeUid }) => nodeUid)
-  const nodes = [...world.nodes.values()].map((node) =>
-    placementNode(node, byNode.get(node.uid) ?? [], revision, facts),
-  )
-  const failedOn = new Map(
-    nodes.filter(({ recentFailures }) => recentFailures > 0).map(({ id }) => [id, 'a start failed here']),
-  )
+  const nodes = placementNodes(world, revision, facts)
+  const elsewhere = place(world, revision, nodes, failedOn(nodes))
+  return elsewhere.kind === 'placed' ? elsewhere : place(world, revision, nodes)
+}
+
+/** Whether another node than `except`, and none that the revision has failed on lately, has place for a replica. */
+export function fitsElsewhere(
+  world: Pick<World, 'nodes' | 'replicas'>,
+  revision: RevisionView,
+  facts: PlacementFacts,
+  except: NodeUid,
+): boolean {
+  const nodes = placementNodes(world, revision, facts)
+  const excluded = failedOn(nodes).set(except, 'it ended here again and again')
+  return place(world, revision, nodes, excluded).kind === 'placed'
+}
+
+function failedOn(nodes: readonly PlacementNode[]): Map<string, string> {
+  const failed = nodes.filter(({ recentFailures }) => recentFailures > 0)
+  return new Map(failed.map(({ id }) => [id, 'it failed here lately']))
+}
+
+function place(
+  world: Pick<World, 'nodes'>,
+  revision: RevisionView,
+  nodes: readonly PlacementNode[],
+  excludedNodes: ReadonlyMap<string, string> = new Map(),
+): Placement {
   const { template, architectures } = revision
   const { volumes = [] } = world.services.get(revision.serviceUid) ?? {}
   const request = {
@@ -38,8 +60,18 @@ export function placeInPicture(
     ...resourcesOf(revision),
   }
   const strategy = nodes.length > 0 ? strategyOf(world, template.pool) : 'spread'
-  const elsewhere = placeReplica({ ...request, excludedNodes: failedOn }, nodes, { strategy })
-  return elsewhere.kind === 'placed' ? elsewhere : placeReplica(request, nodes, { strategy })
+  return placeReplica({ ...request, excludedNodes }, nodes, { strategy })
+}
+
+function placementNodes(
+  world: Pick<World, 'nodes' | 'replicas'>,
+  revision: RevisionView,
+  facts: PlacementFacts,
+): PlacementNode[] {
+  const byNode = Map.groupBy(world.replicas.values(), ({ nodeUid }) => nodeUid)
+  return [...world.nodes.values()].map((node) =>
+    placementNode(node, byNode.get(node.uid) ?? [], revision, facts),
+  )
 }
 
 export function resourcesOf({ template }: RevisionView): Resources {
@@ -112,7 +144,7 @@ function placementNode(
         serviceUid === revision.serviceUid && (state === 'starting' || state === 'ready'),
     ).length,
     recentFailures: own.filter(
-      ({ state, createdAt }) => state === 'failed' && now - createdAt.getTime() < recentFailureMs,
+      ({ failedAt }) => failedAt !== null && now - failedAt.getTime() < recentFailureMs,
     ).length,
     startsUnderWay: here.filter(({ state }) => state === 'starting').length,
   }

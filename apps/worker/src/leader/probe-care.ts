@@ -2,6 +2,7 @@ import type { ProbeTemplate, ReplicaId } from '@berth/contracts'
 import { writeReadiness } from '@berth/db'
 import type { Logger } from 'pino'
 import { askProbe, type Failure, type ProbeResult } from '../replicas/index.ts'
+import type { AppRestarts } from './app-restarts.ts'
 import type { RoutePublisher } from './ports.ts'
 import { createProber } from './prober.ts'
 import type { Keeper } from './replica-keeper.ts'
@@ -12,13 +13,17 @@ import type { Picture } from './world.ts'
 export type ProbeCareOptions = {
   picture: Picture
   keeper: Pick<Keeper, 'busyWith'>
+  restarts: Pick<AppRestarts, 'hung'>
   publisher: Pick<RoutePublisher, 'publish'>
   writer: RowWriter
   isFresh: () => boolean
   log: Logger
 }
 
-/** Asks the probes of what serves, and takes replicas that are not ready out of the routes until they are again. */
+/**
+ * Asks the probes of what serves: replicas that are not ready are taken out of the routes until they are again, and apps
+ * that hang are restarted.
+ */
 export function careForProbes(options: ProbeCareOptions): { tick(): void } {
   const { picture, publisher, writer, log } = options
 
@@ -40,13 +45,19 @@ export function careForProbes(options: ProbeCareOptions): { tick(): void } {
     else log.info({ replica: id }, 'replica is ready again')
   }
 
+  function restartHung(id: ReplicaId, failure: string): void {
+    const replica = picture.replicas.get(id)
+    const message = `its liveness probe fails: ${failure}`
+    if (replica !== undefined) options.restarts.hung(replica, { reason: 'LivenessFailed', message })
+  }
+
   return createProber({
     picture,
     keeper: options.keeper,
     ask,
     isFresh: options.isFresh,
     onReadiness: showReadiness,
-    onHung: () => undefined,
+    onHung: restartHung,
     now: () => performance.now(),
     random: Math.random,
   })

@@ -302,3 +302,44 @@ describe('a retirement', () => {
     expect(calls.stop).toHaveLength(1)
   })
 })
+
+describe('an app that hangs', () => {
+  const restarting = { state: 'starting', serving: false, reason: 'LivenessFailed' } as const
+
+  test('is stopped once routers have let go of it, or after a second, and then started again', async () => {
+    const { keeper, calls, withdrawals, deadlines, settle } = keeperBench(restarting)
+    keeper.halt(id)
+    keeper.bringUp(id)
+    await settle()
+    expect([deadlines, calls.park.length]).toEqual([[1000], 0])
+    withdrawals[0]?.resolve('busy')
+    await settle()
+    expect([calls.park.length, calls.start.length]).toEqual([1, 0])
+    calls.park[0]?.resolve({ kind: 'done' })
+    await settle()
+    keeper.bringUp(id)
+    await settle()
+    expect(calls.start).toHaveLength(1)
+  })
+
+  test('is left to a retirement that came meanwhile', async () => {
+    const { keeper, picture, calls, settle } = keeperBench(restarting)
+    keeper.halt(id)
+    await settle()
+    picture.updateReplica(id, { state: 'draining' })
+    keeper.retire(id)
+    await settle()
+    expect([calls.park.length, keeper.busyWith(id)]).toEqual([0, false])
+  })
+
+  test('and is given up gently is withdrawn before it is stopped', async () => {
+    const { keeper, calls, withdrawals, replica, settle } = keeperBench()
+    keeper.fail(id, { reason: 'LivenessFailed', message: 'no answer' }, { gently: true })
+    await settle()
+    expect(replica()).toMatchObject({ state: 'failed', serving: false, reason: 'LivenessFailed' })
+    expect(calls.stop).toHaveLength(0)
+    withdrawals[0]?.resolve('withdrawn')
+    await settle()
+    expect(calls.stop).toHaveLength(1)
+  })
+})

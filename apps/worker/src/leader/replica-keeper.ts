@@ -41,6 +41,7 @@ import type { ReplicaView } from './world-model.ts'
  * wake    frozen or parked becomes running; `retire` calls it off
  * step    withdrawn from the routes, then paused or stopped; `wake` calls it off while routers still let go, and
  *         hurries an app that is being stopped
+ * halt    an app that hangs is withdrawn and stopped, to be started again; `retire` comes after it
  * retire  withdrawn, drained, stopped, removed, row gone
  *
  * A replica whose node is lost fails at once, whatever is being done to it: what comes to an end afterwards looks at
@@ -85,18 +86,25 @@ export type Keeper = ReplicaKeeper & {
   waking(id: ReplicaId): boolean
   /** Whether it is on its way down: a wake calls that off or waits for it. */
   steppingDown(id: ReplicaId): boolean
-  /** Ended or lost without us: out of the routes at once, `failed` with its reason, containers removed. */
-  fail(id: ReplicaId, failure: Failure): void
+  /**
+   * Ended or lost without us: out of the routes at once, `failed` with its reason, containers removed. An app that still
+   * runs may end `gently`, with a grace.
+   */
+  fail(id: ReplicaId, failure: Failure, how?: { gently: boolean }): void
+  /** For a `starting` row whose app hangs: withdrawal, SIGTERM, grace, SIGKILL. Its sandbox stays for the next start. */
+  halt(id: ReplicaId): void
   /** The node is lost: nothing on it is started, woken or stepped down any further. */
   abandon(node: NodeUid): void
   /** Removes what a failed replica has left on its node; the row stays for its reason. */
-  clear(id: ReplicaId): Promise<boolean>
+  clear(id: ReplicaId, how?: { gently: boolean }): Promise<boolean>
   /** Resolves when nothing is being done any more. */
   idle(): Promise<void>
 }
 
 /** How long routers may take to let go of a replica that was idle before it stays as it is. */
 const withdrawDeadlineMs = 30_000
+/** What an app that hangs has in flight seldom ends. */
+const hungWithdrawMs = 1_000
 const maxDrainMs = 600_000
 const leastDrainMs = 10_000
 const smoothing = 0.3
@@ -145,7 +153,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
 
   function failNow(replica: ReplicaView, failure: Failure): void {
     log.warn({ replica: replica.id, reason: failure.reason }, 'replica failed')
-    route(replica, { state: 'failed', serving: false, ...failure })
+    route(replica, { state: 'failed', serving: false, failedAt: new Date(), ...failure })
     writer.write(replica.id, 'failed', (db, lease) => markReplicaFailed(db, lease, replica.id, failure))
     options.onOutcome(replica, failure)
   }
@@ -403,6 +411,18 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     log.info({ replica: id, node: host.name }, 'replica removed')
   }
 
+  async function haltNow(id: ReplicaId, calledOff: AbortSignal): Promise<void> {
+    const replica = picture.replicas.get(id)
+    if (replica?.state !== 'starting') return
+    await withdraw(replica, hungWithdrawMs, calledOff)
+    const current = picture.replicas.get(id)
+    const host = current && hostOf(current)
+    if (!host || current.state !== 'starting' || term.signal.aborted) return
+    const outcome = await procedures.park(deps, host, current)
+    if (outcome.kind === 'failed') log.warn({ replica: id, why: outcome.message }, 'hung app was not stopped')
+    else log.info({ replica: id, node: host.name }, 'hung app stopped')
+  }
+
   const keeper: Keeper = {
     bringUp(id) {
       if (operations.of(id)) return
@@ -458,11 +478,16 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     },
     steppingDown: (id) => operations.of(id)?.kind === 'step',
 
-    fail(id, failure) {
+    fail(id, failure, how) {
       const replica = picture.replicas.get(id)
       if (replica === undefined || replica.state === 'failed') return
       failNow(replica, failure)
-      void keeper.clear(id)
+      void keeper.clear(id, how)
+    },
+
+    halt(id) {
+      if (operations.of(id)) return
+      void operations.run(id, 'halt', ({ calledOff }) => haltNow(id, calledOff), undefined)
     },
 
     abandon(node) {
@@ -470,13 +495,14 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
         if (operation.kind !== 'retire' && picture.replicas.get(id)?.nodeUid === node) operation.callOff()
     },
 
-    async clear(id) {
+    async clear(id, { gently } = { gently: false }) {
       const replica = picture.replicas.get(id)
       if (replica === undefined || operations.of(id)) return false
       const host = hostOf(replica)
       if (host === null) return false
-      const work = async () => {
-        await procedures.stop(deps, host, replica, { graceSeconds: 0 })
+      const work = async ({ calledOff }: Signals) => {
+        if (gently) await withdraw(replica, hungWithdrawMs, calledOff)
+        await procedures.stop(deps, host, replica, gently ? {} : { graceSeconds: 0 })
         return true
       }
       return operations.run(id, 'retire', work, false)

@@ -21,6 +21,7 @@ let picture: Picture
 let watch: ReplicaWatch
 let woken: ReplicaId[]
 let failed: string[]
+let ended: string[]
 let written: string[]
 let busy: boolean
 beforeAll(async () => {
@@ -32,7 +33,7 @@ beforeEach(async () => {
   started = await bench.replica()
   const outcome = await startReplica(bench.deps, bench.host, started, { onPhase: () => {} })
   if (outcome.kind !== 'ready') throw new Error(JSON.stringify(outcome))
-  ;[woken, failed, written, busy] = [[], [], [], false]
+  ;[woken, failed, ended, written, busy] = [[], [], [], [], false]
   picture = createPicture({ touchedSince: () => false })
   const { serving: _serving, ...replica } = aReplica({
     id: started.id,
@@ -57,6 +58,7 @@ function aWatch(): ReplicaWatch {
       wake: (id) => Promise.resolve(woken.push(id)).then(() => 'running' as const),
       fail: (_id, { reason }) => void failed.push(reason),
     },
+    restarts: { ended: (_replica, { reason, message }) => void ended.push(`${reason}: ${message}`) },
     publisher: { publish: () => ({ epoch: 1, sequence: 1 }) },
     writer: {
       write: (_key, what) => void written.push(what),
@@ -100,11 +102,10 @@ describe('a look at a node', () => {
     expect(written).toEqual(['rung'])
   })
 
-  test('has a replica started again that somebody else has stopped, after a back-off', async () => {
+  test('tells why the app of a replica has ended', async () => {
     bench.engine.exit(appId(), { exitCode: 143 })
     await look()
-    expect(replica()).toMatchObject({ state: 'starting', restarts: 1, serving: false, reason: 'AppCrashed' })
-    expect(watch.resting(started.id)).toBe(true)
+    expect(ended).toEqual(['AppCrashed: the app ended with exit code 143'])
   })
 
   test('gives up a replica whose sandbox somebody else has removed', async () => {

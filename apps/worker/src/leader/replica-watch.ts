@@ -1,7 +1,6 @@
 import type { Environment, NodeUid, ReplicaId, RevisionUid } from '@berth/contracts'
-import { markReplicaDraining, markReplicaRestarting, setReplicaRung } from '@berth/db'
+import { markReplicaDraining, setReplicaRung } from '@berth/db'
 import type { ContainerRuntime, ContainerSummary } from '@berth/engine'
-import { restartBackoffMs } from '@berth/scheduler'
 import type { Logger } from 'pino'
 import {
   appName,
@@ -10,6 +9,7 @@ import {
   type ReplicaHost,
   type ReplicaSight,
 } from '../replicas/index.ts'
+import type { AppRestarts } from './app-restarts.ts'
 import type { Engines } from './engines.ts'
 import { pause } from './pause.ts'
 import type { RoutePublisher } from './ports.ts'
@@ -27,6 +27,7 @@ export type ReplicaWatchOptions = {
   installation: string
   picture: Picture
   keeper: Pick<Keeper, 'busyWith' | 'wake' | 'fail'>
+  restarts: Pick<AppRestarts, 'ended'>
   publisher: Pick<RoutePublisher, 'publish'>
   writer: RowWriter
   engines: Pick<Engines, 'host'>
@@ -44,8 +45,6 @@ export type ReplicaWatch = {
   look(node: NodeUid): Promise<boolean>
   /** Looks at every node that is ready, and waits for none: one that takes long to answer delays nobody else. */
   lookAround(): void
-  /** Whether a replica that ended waits for its back-off before it is started again. */
-  resting(id: ReplicaId): boolean
   /** Follows the engine's events until the signal aborts, and looks after each that concerns us. */
   follow(node: NodeUid, runtime: ContainerRuntime, signal: AbortSignal): Promise<void>
 }
@@ -55,7 +54,6 @@ const reopenMs = 1_000
 
 export function createReplicaWatch(options: ReplicaWatchOptions): ReplicaWatch {
   const { installation, picture, keeper, publisher, writer, engines, log } = options
-  const restartAt = new Map<ReplicaId, number>()
   const looking = new Map<NodeUid, { again: boolean; done: Promise<boolean> }>()
 
   async function lookNow(uid: NodeUid): Promise<boolean> {
@@ -140,7 +138,7 @@ export function createReplicaWatch(options: ReplicaWatchOptions): ReplicaWatch {
         sight.kind === 'exited'
           ? { reason: sight.reason, message: sight.message }
           : ({ reason: 'AppCrashed', message: 'the app is not running' } as const)
-      restart(replica, why)
+      options.restarts.ended(replica, why)
     } else {
       const message = `the replica's containers are gone from node "${host.name}"`
       keeper.fail(id, { reason: 'EngineError', message })
@@ -164,17 +162,6 @@ export function createReplicaWatch(options: ReplicaWatchOptions): ReplicaWatch {
     if (!options.isFresh()) return
     show(replica, { state: 'draining', serving: false })
     writer.write(replica.id, 'cold', (db, lease) => markReplicaDraining(db, lease, replica.id))
-  }
-
-  /** The app ended while it served: it is started again in its sandbox after a back-off. */
-  function restart(replica: ReplicaView, why: Parameters<typeof markReplicaRestarting>[3]): void {
-    const healthyMs = replica.readyAt === null ? 0 : Date.now() - replica.readyAt.getTime()
-    const waitMs = restartBackoffMs(replica.restarts + 1, healthyMs)
-    restartAt.set(replica.id, performance.now() + waitMs)
-    log.warn({ replica: replica.id, reason: why.reason, restarts: replica.restarts, waitMs }, 'app ended')
-    const restarts = replica.restarts + 1
-    show(replica, { state: 'starting', rung: 'running', serving: false, readyAt: null, restarts, ...why })
-    writer.write(replica.id, 'restarting', (db, lease) => markReplicaRestarting(db, lease, replica.id, why))
   }
 
   const watch: ReplicaWatch = {
@@ -201,14 +188,6 @@ export function createReplicaWatch(options: ReplicaWatchOptions): ReplicaWatch {
     lookAround() {
       for (const { uid, reachability } of picture.nodes.values())
         if (reachability === 'ready' && !looking.has(uid)) void watch.look(uid)
-    },
-
-    resting(id) {
-      const at = restartAt.get(id)
-      if (at === undefined) return false
-      if (performance.now() < at && picture.replicas.has(id)) return true
-      restartAt.delete(id)
-      return false
     },
 
     async follow(node, runtime, signal) {

@@ -24,16 +24,21 @@ export type Supply = {
   excess(service: ServiceView): number
   /** Whether requests may reach the revision by the service's traffic or by a tag. */
   isRouted(service: ServiceView, revision: RevisionUid): boolean
-  /** Whether the replica holds memory and cores on its node; a parked one does from the moment it is woken. */
+  /** `reservesPlace`, by the leader's keeper. */
   reserves: (replica: ReplicaView) => boolean
   isDrained(replica: ReplicaView): boolean
   /** Why a replica of the revision that is there does not serve: its app ended or was ended, or is not ready. */
   trouble(revision: RevisionView): Failure | undefined
 }
 
+/** Whether the replica holds memory and cores on its node; a parked one does from the moment it is woken. */
+export function reservesPlace(keeper: Pick<Keeper, 'waking'>, { id, state, rung }: ReplicaView): boolean {
+  return state !== 'failed' && (rung !== 'parked' || keeper.waking(id))
+}
+
 export function createSupply({ picture, keeper, creating }: SupplyOptions): Supply {
   const holdsPlace = ({ id, rung }: ReplicaView) => rung !== 'parked' || keeper.waking(id)
-  const reserves = (replica: ReplicaView) => replica.state !== 'failed' && holdsPlace(replica)
+  const reserves = (replica: ReplicaView) => reservesPlace(keeper, replica)
 
   function counted(service: ServiceView): ReplicaView[] {
     return picture

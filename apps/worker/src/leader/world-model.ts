@@ -10,7 +10,7 @@ export type ServiceView = Omit<WorldService, 'deploying'>
 
 export type RevisionView = WorldRevision
 
-export type ReplicaView = Omit<WorldReplica, 'failedAt'> & {
+export type ReplicaView = WorldReplica & {
   /**
    * True while the route table may carry it. Only a replica that is `ready` on rung `running` and is not being
    * withdrawn is; the leader flips it, never the database.

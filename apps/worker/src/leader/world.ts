@@ -198,7 +198,7 @@ export function createPicture(own: OwnChanges): Picture {
   }
 }
 
-function viewOf({ failedAt: _failedAt, ...row }: WorldReplica): ReplicaView {
+function viewOf(row: WorldReplica): ReplicaView {
   return { ...row, serving: false }
 }
 

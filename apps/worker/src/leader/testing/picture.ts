@@ -73,6 +73,7 @@ export function aReplica(change: Partial<ReplicaView> = {}): ReplicaView {
     createdAt: new Date(0),
     readyAt: new Date(0),
     drainingAt: null,
+    failedAt: null,
     restarts: 0,
     reason: null,
     message: null,
