@@ -157,6 +157,8 @@ type ReplicaBody = {
   address: string
   port: number
   containers: { name: string; id: string }[]
+  restarts: number
+  reason: string | null
 }
 
 /** A running platform, as tests use it. */

@@ -31,8 +31,10 @@ const routes = {
     ready = true
     response.end()
   },
-  '/unready': (_url, _request, response) => {
+  // ?ms=3000: ready again by itself after that time
+  '/unready': (url, _request, response) => {
     ready = false
+    if (url.searchParams.has('ms')) setTimeout(() => (ready = true), number(url, 'ms', 0))
     response.end()
   },
   // ?ms=300: answers after that time

@@ -22,8 +22,9 @@ export const appFaults: readonly Fault[] = [
     name: 'app hung',
     target: {
       requests: { kind: 'none-sent-after', ms: 3000 },
-      detectSeconds: 3,
-      healSeconds: 15,
+      // Two questions, a second apart, each a second long; then SIGTERM, of which it hears nothing, and the grace.
+      detectSeconds: 4,
+      healSeconds: 20,
       state: 'it is restarted, as its liveness probe asks',
     },
     run: hang,
@@ -53,10 +54,12 @@ export const appFaults: readonly Fault[] = [
 /** Every process of one app stands still: connections are accepted by the kernel and nothing answers. */
 async function hang(stage: Stage): Promise<Finding> {
   const { platform, service } = stage
-  const probe = { httpGet: { path: '/healthz' }, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 2 }
-  const problems = await service.outcomeOf(
-    await service.insist({ more: { readinessProbe: probe, livenessProbe: probe } }),
-  )
+  const probe = { httpGet: { path: '/healthz' }, periodSeconds: 1, timeoutSeconds: 1 }
+  const more = {
+    readinessProbe: { ...probe, failureThreshold: 1 },
+    livenessProbe: { ...probe, failureThreshold: 2 },
+  }
+  const problems = await service.outcomeOf(await service.insist({ more }))
   const { id, pid } = await pickApp(stage)
   const family = await platform.processFamily(pid)
   const injectedAt = nowMs()
