@@ -132,20 +132,15 @@ test('names that every object has are names like any other', async () => {
   expect([plain.env, plain.labels]).toEqual([{}, {}])
 })
 
-test('a probe may name the port of the service and no other', async () => {
-  const probe = (port: number) => ({ readinessProbe: { tcpSocket: { port } } })
-  expect((await post('probed', { port: 3000, ...probe(3000) })).status).toBe(202)
-  const patch = (body: unknown) => api.call('PATCH', '/services/probed', { body })
-  expect((await patch({ port: 3001 })).json()).toMatchObject({
-    status: 422,
-    errors: [
-      {
-        path: 'readinessProbe.tcpSocket.port',
-        message: 'must be 3001, the port of the service, or be left out',
-      },
-    ],
-  })
-  expect((await patch({ port: 3001, ...probe(3001) })).status).toBe(202)
+test('a probe may name another port than that of the service', async () => {
+  const probes = {
+    startupProbe: { tcpSocket: { port: 9090 } },
+    readinessProbe: { httpGet: { path: '/', port: 9091 } },
+    livenessProbe: { grpc: { port: 9092, service: 'app' } },
+  }
+  const made = await post('probed', { port: 3000, ...probes })
+  expect(made.status).toBe(202)
+  expect(made.json()).toMatchObject(probes)
 })
 
 test.each(['1.1Gi', '123.456M', '1000000.5k'])(

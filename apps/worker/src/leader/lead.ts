@@ -394,6 +394,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     restarts,
     publisher,
     writer,
+    engines,
     isFresh: term.isFresh,
     log,
   })

@@ -3,6 +3,7 @@ import { writeReadiness } from '@berth/db'
 import type { Logger } from 'pino'
 import { askProbe, type Failure, type ProbeResult } from '../replicas/index.ts'
 import type { AppRestarts } from './app-restarts.ts'
+import type { Engines } from './engines.ts'
 import type { RoutePublisher } from './ports.ts'
 import { createProber } from './prober.ts'
 import type { Keeper } from './replica-keeper.ts'
@@ -16,6 +17,7 @@ export type ProbeCareOptions = {
   restarts: Pick<AppRestarts, 'hung'>
   publisher: Pick<RoutePublisher, 'publish'>
   writer: RowWriter
+  engines: Pick<Engines, 'host'>
   isFresh: () => boolean
   log: Logger
 }
@@ -25,12 +27,16 @@ export type ProbeCareOptions = {
  * that hang are restarted.
  */
 export function careForProbes(options: ProbeCareOptions): { tick(): void } {
-  const { picture, publisher, writer, log } = options
+  const { picture, engines, publisher, writer, log } = options
 
   async function ask(replica: ReplicaView, probe: ProbeTemplate): Promise<ProbeResult | null> {
-    const port = picture.revisions.get(replica.revisionUid)?.template.containers[0]?.ports[0]?.port
-    if (port === undefined) return null
-    return askProbe(probe, { address: replica.address, hostPort: replica.hostPort, containerPort: port })
+    const { address, hostPort, containers, nodeUid, revisionUid } = replica
+    const node = picture.nodes.get(nodeUid)
+    const host = node && engines.host(node)
+    const containerPort = picture.revisions.get(revisionUid)?.template.containers[0]?.ports[0]?.port
+    const { sandbox: sandboxId } = containers
+    if (!host || containerPort === undefined || sandboxId === undefined) return null
+    return askProbe(host, probe, { address, hostPort, containerPort, sandboxId })
   }
 
   /** What it has in flight goes on; routers only send it nothing new. */

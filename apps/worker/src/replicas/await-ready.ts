@@ -1,9 +1,9 @@
-import type { Environment, ProbeTemplate, RevisionTemplate } from '@berth/contracts'
+import type { ContainerTemplate, Environment, ProbeTemplate, RevisionTemplate } from '@berth/contracts'
 import { isEngineError } from '@berth/engine'
 import { setTimeout as delay } from 'node:timers/promises'
 import { awaitListening, notListening } from './await-listening.ts'
 import { describeEnd, lastLines } from './container-end.ts'
-import type { ProbeTarget } from './ask-probe.ts'
+import { whyNotAskable, type ProbeTarget } from './ask-probe.ts'
 import { probeUntilReady } from './readiness-probe.ts'
 import type { Failure, ReplicaHost } from './replica-deps.ts'
 
@@ -46,8 +46,10 @@ export async function awaitReady(
     if (listening === null) return null
     if (listening !== 'listening') return withLog({ kind: 'failed', ...listening })
     listened = true
+    const problem = await cannotAsk(host, container, target)
+    if (problem !== null) return { kind: 'failed', reason: 'ProbeFailed', message: problem }
     for (const [probe, giveUp] of probesOf(container?.startupProbe, container?.readinessProbe)) {
-      const result = await probeUntilReady(probe, targetOf(target), {
+      const result = await probeUntilReady(host, probe, target, {
         giveUp,
         signal,
         onFailure: (message) => (lastProbe = message),
@@ -77,8 +79,17 @@ export async function awaitReady(
   }
 }
 
-function targetOf({ address, hostPort, containerPort }: ProbeTarget): ProbeTarget {
-  return { address, hostPort, containerPort }
+/** Why one of its probes will never be answered on this node; null when all can be asked. */
+async function cannotAsk(
+  host: ReplicaHost,
+  container: ContainerTemplate | undefined,
+  target: ProbeTarget,
+): Promise<string | null> {
+  for (const probe of [container?.startupProbe, container?.readinessProbe, container?.livenessProbe]) {
+    const problem = probe === undefined ? null : await whyNotAskable(host, probe, target)
+    if (problem !== null) return problem
+  }
+  return null
 }
 
 /** Each with whether it gives up by itself: a readiness probe waits for as long as the deadline lets it. */

@@ -1,6 +1,7 @@
 import type { ProbeTemplate } from '@berth/contracts'
 import { setTimeout as delay } from 'node:timers/promises'
 import { askProbe, type ProbeResult, type ProbeTarget } from './ask-probe.ts'
+import type { ReplicaHost } from './replica-deps.ts'
 
 const firstPeriodMs = 50
 
@@ -10,6 +11,7 @@ const firstPeriodMs = 50
  * `failureThreshold` periods, as a startup probe does. Null when the signal ended it.
  */
 export async function probeUntilReady(
+  host: ReplicaHost,
   probe: ProbeTemplate,
   target: ProbeTarget,
   options: { giveUp: boolean; signal: AbortSignal; onFailure: (message: string) => void },
@@ -22,10 +24,10 @@ export async function probeUntilReady(
   let waitMs = firstPeriodMs
   let successes = 0
   while (!signal.aborted) {
-    const result = await askProbe(probe, target)
-    successes = result.ok ? successes + 1 : 0
+    const result = await askProbe(host, probe, target)
+    successes = result?.ok ? successes + 1 : 0
     if (successes >= probe.successThreshold) return { ok: true }
-    if (!result.ok) {
+    if (result?.ok === false) {
       onFailure(result.message)
       if (giveUp && performance.now() - startedAt >= patienceMs) return result
     }

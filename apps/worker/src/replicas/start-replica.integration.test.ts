@@ -1,3 +1,4 @@
+import type { ContainerTemplate, ProbeTemplate, RevisionTemplate } from '@berth/contracts'
 import { readReplica } from '@berth/db'
 import { buildTemplate, createTestDatabase, type TestDatabase } from '@berth/db/testing'
 import { LeaseLostError } from '@berth/engine'
@@ -136,24 +137,7 @@ test('a readiness probe holds the replica back until it succeeds', async () => {
       response.end()
     },
   }
-  const template = buildTemplate()
-  const container = template.containers[0]
-  if (container === undefined) throw new Error('no container')
-  const probing = buildTemplate({
-    containers: [
-      {
-        ...container,
-        readinessProbe: {
-          check: { kind: 'httpGet', path: '/ready', headers: [] },
-          initialDelaySeconds: 0,
-          periodSeconds: 1,
-          timeoutSeconds: 5,
-          successThreshold: 1,
-          failureThreshold: 3,
-        },
-      },
-    ],
-  })
+  const probing = probed({ readinessProbe: askOnce({ kind: 'httpGet', path: '/ready', headers: [] }) })
   const outcome = await startReplica(
     bench.deps,
     bench.host,
@@ -170,6 +154,19 @@ test('a readiness probe holds the replica back until it succeeds', async () => {
   })
   expect(failing).toMatchObject({ kind: 'failed', reason: 'ProbeFailed' })
   if (failing.kind === 'failed') expect(failing.message).toContain('GET /ready: status 500')
+})
+
+test('a liveness probe that nobody can put to the app on this node fails the start at once', async () => {
+  behaviour = {}
+  const replica = await bench.replica({
+    template: probed({ livenessProbe: askOnce({ kind: 'grpc', port: 9090 }) }),
+  })
+  const elsewhere = { kind: 'tcp', host: '127.0.0.1', port: 1 } as const
+  const host = { ...bench.host, runtime: { ...bench.host.runtime, endpoint: elsewhere } }
+  const outcome = await startReplica(bench.deps, host, replica, quiet)
+  expect(outcome).toMatchObject({ kind: 'failed', reason: 'ProbeFailed' })
+  if (outcome.kind === 'failed') expect(outcome.message).toContain('a grpc probe of port 9090 needs a node')
+  expect(names()).toEqual([])
 })
 
 test('an engine that refuses is a failed start that leaves nothing', async () => {
@@ -357,3 +354,19 @@ test('a node that cannot reach the registry, while the worker cannot either, say
     await neighbour.stop()
   }
 })
+
+function askOnce(check: ProbeTemplate['check']): ProbeTemplate {
+  return {
+    check,
+    initialDelaySeconds: 0,
+    periodSeconds: 1,
+    timeoutSeconds: 5,
+    successThreshold: 1,
+    failureThreshold: 3,
+  }
+}
+
+function probed(probes: Pick<ContainerTemplate, 'readinessProbe' | 'livenessProbe'>): RevisionTemplate {
+  const template = buildTemplate()
+  return { ...template, containers: template.containers.map((container) => ({ ...container, ...probes })) }
+}

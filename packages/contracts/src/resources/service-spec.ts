@@ -84,13 +84,10 @@ export const serviceSpec = z
         path: ['maxScale'],
         message: 'must be 1 for a service with volumes',
       })
-    // A replica publishes one port, so no other one can be asked.
-    const message = `must be ${spec.port}, the port of the service, or be left out`
-    for (const name of ['readinessProbe', 'startupProbe', 'livenessProbe'] as const)
-      for (const check of ['httpGet', 'tcpSocket'] as const) {
-        const { port = spec.port } = spec[name]?.[check] ?? {}
-        if (port !== spec.port) context.addIssue({ code: 'custom', path: [name, check, 'port'], message })
-      }
+    // As in Kubernetes: an app starts once, and is alive with one answer.
+    for (const name of ['startupProbe', 'livenessProbe'] as const)
+      if ((spec[name]?.successThreshold ?? 1) !== 1)
+        context.addIssue({ code: 'custom', path: [name, 'successThreshold'], message: 'must be 1' })
   })
   .meta({ id: 'ServiceSpec' })
 export type ServiceSpec = z.infer<typeof serviceSpec>
