@@ -135,3 +135,32 @@ describe('an app whose liveness probe fails', () => {
     await vi.waitFor(() => expect(appsOn(engine)).toEqual([]), patient)
   })
 })
+
+test('an app that is frozen is not asked, whatever time passes', async () => {
+  const probes = { readinessProbe: everySecond, livenessProbe: everySecond }
+  const idle = { freezeAfterSeconds: 1, parkAfterSeconds: 'never', coldAfterSeconds: 'never' } as const
+  const sleepy = await bench.coldService({ probes, idle })
+  const awake = await bench.coldService({ probes, minScale: 1, maxScale: 1 })
+  await bench.startWorker()
+  await vi.waitFor(() => expect(bench.served(awake.revision)).toHaveLength(1), patient)
+  bench.router.load(sleepy.revision, { queued: 1, inFlight: 0 })
+  await vi.waitFor(() => expect(bench.served(sleepy.revision)).toHaveLength(1), patient)
+  bench.router.load(sleepy.revision, null)
+  bench.router.idleMs = 60_000
+  const isPaused = ({ status }: { status: string }) => status === 'paused'
+  await vi.waitFor(() => expect(appsOn(engine).some(isPaused)).toBe(true), patient)
+  const frozen = appsOn(engine).find(isPaused)?.id
+  const timesAsked = (isFrozen: boolean) => app.asked.filter((id) => (id === frozen) === isFrozen).length
+  const before = [timesAsked(true), timesAsked(false)] as const
+  await vi.waitFor(() => expect(timesAsked(false)).toBeGreaterThan(before[1] + 8), patient)
+
+  // Whatever was asked of a paused app is answered when it goes on.
+  bench.router.idleMs = 0
+  bench.router.load(sleepy.revision, { queued: 1, inFlight: 0 })
+  await vi.waitFor(() => expect(bench.served(sleepy.revision)).toHaveLength(1), patient)
+  expect(timesAsked(true) - before[0]).toBeLessThanOrEqual(2)
+  expect((await bench.rows()).map(({ restarts, reason }) => ({ restarts, reason }))).toEqual([
+    { restarts: 0, reason: null },
+    { restarts: 0, reason: null },
+  ])
+})

@@ -36,7 +36,12 @@ export function careForProbes(options: ProbeCareOptions): { tick(): void } {
     const containerPort = picture.revisions.get(revisionUid)?.template.containers[0]?.ports[0]?.port
     const { sandbox: sandboxId } = containers
     if (!host || containerPort === undefined || sandboxId === undefined) return null
-    return askProbe(host, probe, { address, hostPort, containerPort, sandboxId })
+    try {
+      return await askProbe(host, probe, { address, hostPort, containerPort, sandboxId })
+    } catch (error) {
+      log.error({ err: error, replica: replica.id }, 'probe could not be asked')
+      return null
+    }
   }
 
   /** What it has in flight goes on; routers only send it nothing new. */

@@ -156,6 +156,22 @@ describe('a wake', () => {
     expect(replica()).toMatchObject({ rung: 'running', serving: true })
   })
 
+  test('from parked makes a replica ready that was not, and one from frozen is still to be asked', async () => {
+    const unready = { serving: false, reason: 'ProbeFailed', message: 'status 503' } as const
+    for (const rung of ['parked', 'frozen'] as const) {
+      const { keeper, calls, replica, written } = keeperBench({ rung, ...unready })
+      const woken = keeper.wake(id)
+      calls.wake[0]?.resolve({ kind: 'running' })
+      expect(await woken).toBe('running')
+      expect(replica()).toMatchObject({
+        rung: 'running',
+        serving: true,
+        reason: rung === 'parked' ? null : 'ProbeFailed',
+      })
+      expect(written.includes('readiness')).toBe(rung === 'parked')
+    }
+  })
+
   test('of a frozen replica routes it together with the unpause', async () => {
     const { keeper, replica } = keeperBench({ rung: 'frozen', serving: false })
     void keeper.wake(id)

@@ -8,6 +8,7 @@ import {
   removeReplica,
   reserveWake,
   setReplicaRung,
+  writeReadiness,
   writeStartTimes,
 } from '@berth/db'
 import type { Logger } from 'pino'
@@ -109,6 +110,9 @@ const maxDrainMs = 600_000
 const leastDrainMs = 10_000
 const smoothing = 0.3
 
+/** Nothing keeps it out of the routes. */
+const ready = { reason: null, message: null } as const
+
 export function createReplicaKeeper(options: KeeperOptions): Keeper {
   const { term, picture, publisher, writer, engines, log } = options
   const procedures = options.procedures ?? realProcedures
@@ -208,8 +212,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     if (outcome.kind === 'failed') return failNow(current, outcome)
     const { containers, hostPort } = outcome
     const readyAt = new Date()
-    const ready = { state: 'ready', rung: 'running', readyAt, reason: null, message: null } as const
-    serve(current, { ...ready, containers, hostPort })
+    serve(current, { state: 'ready', rung: 'running', readyAt, ...ready, containers, hostPort })
     writer.write(id, 'ready', (db, lease) => markReplicaReady(db, lease, id))
     writer.write(`image:${host.uid}`, 'image', (db, lease) =>
       recordNodeImage(db, lease, host.uid, revision.imageDigest),
@@ -268,8 +271,11 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     if (outcome.kind === 'running') {
       if (place?.refused) return putBack(current)
       if (place) place.taken = true
-      serve(current, { rung: 'running' })
+      // One that was started has succeeded with its readiness probe; one that was thawed is asked again.
+      serve(current, { rung: 'running', ...(rung === 'parked' ? ready : {}) })
       if (rung === 'frozen') writeRunning(id)
+      else if (current.reason !== null)
+        writer.write(id, 'readiness', (db, lease) => writeReadiness(db, lease, id, null))
       noteStartTime(current, rung, now() - startedAt)
       options.onOutcome(current, null)
       return 'running'

@@ -38,7 +38,7 @@ export async function whyNotAskable(
   return `a ${check.kind} probe of port ${check.port} needs a node whose containers can be reached from here, and node "${host.name}" publishes port ${target.containerPort} only`
 }
 
-/** One question. Null when it could not be put, which says nothing about the app. Never throws. */
+/** One question. Null when it could not be put, which says nothing about the app. */
 export async function askProbe(
   host: ReplicaHost,
   probe: ProbeTemplate,
