@@ -1,8 +1,8 @@
 import type { NodeUid, ReplicaId } from '@berth/contracts'
 import { describe, expect, test } from 'vitest'
 import { fitsElsewhere, placeInPicture } from './place-in-picture.ts'
-import { aNode, aReplica, aRevision, aWorld } from './testing/picture.ts'
-import type { ReplicaView } from './world-model.ts'
+import { aNode, aReplica, aRevision, aService, aWorld } from './testing/picture.ts'
+import type { ReplicaView, ServiceView } from './world-model.ts'
 
 const first = aNode()
 const second = aNode({ uid: 'nod-2' as NodeUid, name: 'n2' })
@@ -38,6 +38,17 @@ describe('a replica that ends again and again', () => {
 
   test('fits elsewhere where another node has place', () => {
     expect(fits([first, second])).toBe(true)
+  })
+
+  test('stays with its volume', () => {
+    const revision = aRevision()
+    const volumes = [{ name: 'data', mountPath: '/data' }]
+    const containers = revision.template.containers.map((container) => ({ ...container, volumes }))
+    const mounting = { ...revision, template: { ...revision.template, containers } }
+    const volume = { uid: 'vol-1', name: 'data', nodeUid: first.uid, made: true }
+    const services = [aService({ volumes: [volume] as ServiceView['volumes'] })]
+    const world = aWorld({ services, nodes: [first, second] })
+    expect(fitsElsewhere(world, mounting, facts, first.uid)).toBe(false)
   })
 
   test.each<[string, (typeof first)[], ReplicaView[]]>([

@@ -27,7 +27,7 @@ export function placeInPicture(
 
 /** Whether another node than `except`, and none that the revision has failed on lately, has place for a replica. */
 export function fitsElsewhere(
-  world: Pick<World, 'nodes' | 'replicas'>,
+  world: Pick<World, 'nodes' | 'replicas' | 'services'>,
   revision: RevisionView,
   facts: PlacementFacts,
   except: NodeUid,
@@ -43,7 +43,7 @@ function failedOn(nodes: readonly PlacementNode[]): Map<string, string> {
 }
 
 function place(
-  world: Pick<World, 'nodes'>,
+  world: Pick<World, 'nodes' | 'services'>,
   revision: RevisionView,
   nodes: readonly PlacementNode[],
   excludedNodes: ReadonlyMap<string, string> = new Map(),

@@ -1,4 +1,4 @@
-import type { Environment, NodeUid, ReplicaId, RevisionUid, RouteVersion, Rung } from '@berth/contracts'
+import type { Environment, NodeUid, ReplicaId, RevisionUid, RouteVersion } from '@berth/contracts'
 import {
   advanceDeployment,
   markReplicaDraining,
@@ -9,7 +9,6 @@ import {
   reserveWake,
   setReplicaRung,
   writeReadiness,
-  writeStartTimes,
 } from '@berth/db'
 import type { Logger } from 'pino'
 import {
@@ -26,12 +25,14 @@ import {
   type ReplicaHost,
   type StartPhase,
 } from '../replicas/index.ts'
+import { drainMs } from './drain-time.ts'
 import type { Engines } from './engines.ts'
 import type { Term } from './leadership.ts'
 import type { ReplicaKeeper, RoutePublisher } from './ports.ts'
 import { createOperations, type Signals } from './replica-operations.ts'
 import { rowLimit } from './replica-limit.ts'
 import type { RowWriter } from './row-writer.ts'
+import { createStartTimes } from './start-times.ts'
 import type { Picture } from './world.ts'
 import type { ReplicaView } from './world-model.ts'
 
@@ -106,9 +107,6 @@ export type Keeper = ReplicaKeeper & {
 const withdrawDeadlineMs = 30_000
 /** What an app that hangs has in flight seldom ends. */
 const hungWithdrawMs = 1_000
-const maxDrainMs = 600_000
-const leastDrainMs = 10_000
-const smoothing = 0.3
 
 /** Nothing keeps it out of the routes. */
 const ready = { reason: null, message: null } as const
@@ -120,6 +118,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
   const deps = options.deps
   const wakeDeps = { ...deps, fence: term.wakeFence }
   const operations = createOperations(term, log)
+  const startTimes = createStartTimes({ picture, writer })
 
   function route(replica: ReplicaView, change: Partial<ReplicaView>): RouteVersion {
     picture.updateReplica(replica.id, change)
@@ -141,18 +140,6 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     if (revision === undefined) return null
     const { id, address, hostPort, containers } = replica
     return { id, address, hostPort, containers, template: revision.template }
-  }
-
-  function noteStartTime(replica: ReplicaView, from: 'cold' | Rung, ms: number): void {
-    const revision = picture.revisions.get(replica.revisionUid)
-    if (revision === undefined || from === 'running') return
-    const before = revision.startMs[from]
-    const smooth = Math.round(before === undefined ? ms : before + (ms - before) * smoothing)
-    const startMs = { ...revision.startMs, [from]: smooth }
-    picture.updateRevision(revision.uid, { startMs })
-    writer.write(revision.uid, 'start times', (db, lease) =>
-      writeStartTimes(db, lease, revision.uid, startMs),
-    )
   }
 
   function failNow(replica: ReplicaView, failure: Failure): void {
@@ -217,7 +204,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     writer.write(`image:${host.uid}`, 'image', (db, lease) =>
       recordNodeImage(db, lease, host.uid, revision.imageDigest),
     )
-    if (replica.restarts === 0) noteStartTime(replica, 'cold', ms)
+    if (replica.restarts === 0) startTimes.note(replica.revisionUid, 'cold', ms)
     options.onOutcome(current, null)
     log.info({ replica: id, revision: revision.name, node: host.name, ms: Math.round(ms) }, 'replica ready')
   }
@@ -276,7 +263,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
       if (rung === 'frozen') writeRunning(id)
       else if (current.reason !== null)
         writer.write(id, 'readiness', (db, lease) => writeReadiness(db, lease, id, null))
-      noteStartTime(current, rung, now() - startedAt)
+      startTimes.note(current.revisionUid, rung, now() - startedAt)
       options.onOutcome(current, null)
       return 'running'
     }
@@ -390,21 +377,14 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     }
   }
 
-  /**
-   * How long its requests may take to end. A leader that finds it out of the routes already goes on with the time of
-   * the one before, and leaves a little in any case.
-   */
-  function drainMs({ revisionUid, serving, drainingAt }: ReplicaView): number {
-    const timeoutMs = (picture.revisions.get(revisionUid)?.template.timeoutSeconds ?? 0) * 1000
-    const allMs = Math.min(timeoutMs, maxDrainMs)
-    const goneMs = serving || drainingAt === null ? 0 : Math.max(0, Date.now() - drainingAt.getTime())
-    return Math.min(allMs, Math.max(leastDrainMs, allMs - goneMs))
+  function drainTime(replica: ReplicaView): number {
+    return drainMs(replica, picture.revisions.get(replica.revisionUid)?.template.timeoutSeconds ?? 0)
   }
 
   async function retireNow(id: ReplicaId, calledOff: AbortSignal): Promise<void> {
     const replica = picture.replicas.get(id)
     if (replica?.state !== 'draining') return
-    await withdraw(replica, drainMs(replica), calledOff)
+    await withdraw(replica, drainTime(replica), calledOff)
     const current = picture.replicas.get(id)
     if (term.signal.aborted || current?.state !== 'draining') return
     const host = hostOf(current)
