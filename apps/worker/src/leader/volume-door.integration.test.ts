@@ -131,13 +131,34 @@ describe('the door to volumes', () => {
     expect((await ask('PUT', path, Readable.from([await aTar()]))).statusCode).toBe(204)
   })
 
-  test.each([
-    ['of a node that does not answer', '/nodes/nod-2/volumes/vol-1/archive', 503, 'node-unavailable'],
-    ['that is gone', `/nodes/${node}/volumes/vol-2/archive`, 404, 'volume-gone'],
-  ])('tells of a volume %s, to who reads and to who writes', async (_which, target, status, code) => {
+  test('tells of a node that does not answer, to who reads and to who writes', async () => {
+    const target = '/nodes/nod-2/volumes/vol-1/archive'
     for (const answer of [ask('GET', target), ask('PUT', target, endless())])
-      expect(await told(answer)).toMatchObject({ status, body: { code } })
+      expect(await told(answer)).toMatchObject({ status: 503, body: { code: 'node-unavailable' } })
+  })
+
+  const goneVolume = `/nodes/${node}/volumes/vol-2`
+  test.each(['archive', 'size'])('tells who asks for the %s of a volume that is gone', async (what) => {
+    const answer = ask('GET', `${goneVolume}/${what}`)
+    expect(await told(answer)).toMatchObject({ status: 404, body: { code: 'volume-gone' } })
     expect(engine.calls).not.toContain('POST /containers/create')
+  })
+
+  test('makes a volume for who writes one that is gone, open to everybody', async () => {
+    // Also where the first attempt found no image for its helpers.
+    engine.state.images.clear()
+    expect((await ask('PUT', `${goneVolume}/archive`, Readable.from([await aTar()]))).statusCode).toBe(204)
+    const made = `berth-${installation}-vol-2`
+    expect(engine.state.volumes.get(made)).toEqual({ ...labels, 'berth.role': 'volume' })
+    expect(engine.calls.filter((call) => call.startsWith('PUT '))).toHaveLength(2)
+    expect(await buffer(await ask('GET', `${goneVolume}/archive`))).toEqual(await aTar())
+  })
+
+  test('never writes to what another installation has', async () => {
+    engine.state.volumes.set(name, { 'berth.installation': 'other' })
+    const answer = ask('PUT', path, Readable.from([await aTar()]))
+    expect(await told(answer)).toMatchObject({ status: 404 })
+    expect(engine.state.archives.size).toBe(0)
   })
 
   test.each([

@@ -16,6 +16,7 @@ export type VolumeTransfersOptions = {
 export type VolumeTransfers = {
   /** The tar ends with an error when `signal` aborts, when nobody reads it for 60 s, or when the engine breaks off. */
   read(place: VolumePlace, signal: AbortSignal): Promise<Readable>
+  /** A volume that is not there is made first, open to everybody: a restore is what it begins with. */
   write(place: VolumePlace, tar: Readable, signal: AbortSignal): Promise<void>
   /** Bytes on the disk. */
   measure(place: VolumePlace, signal: AbortSignal): Promise<number>
@@ -66,10 +67,18 @@ export function createVolumeTransfers(options: VolumeTransfersOptions): VolumeTr
         count(place.nodeUid, 1)
         return tar.once('close', () => count(place.nodeUid, -1))
       }),
-    write: (place, tar, outer) =>
-      transfer(place, outer, ({ runtime }, volume, helper, signal) =>
-        runtime.writeVolume(volume, helper, tar, fence, signal),
-      ),
+    write(place, tar, outer) {
+      let isNew = false
+      return transfer(place, outer, async ({ runtime }, name, helper, signal) => {
+        const volume = { name, labels: { ...labels, [berthLabels.role]: 'volume' } }
+        isNew ||= !(await runtime.volumeExists(name))
+        if (isNew) {
+          await runtime.ensureVolume(volume, fence)
+          await runtime.openVolume(volume, helper.image, fence)
+        }
+        await runtime.writeVolume(name, helper, tar, fence, signal)
+      })
+    },
     measure: (place, outer) =>
       transfer(place, outer, ({ runtime }, volume, helper, signal) =>
         runtime.measureVolume(volume, helper, fence, signal),
