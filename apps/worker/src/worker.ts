@@ -3,8 +3,8 @@ import { Keyring, leaderLeaseName, openDatabase, readLease } from '@berth/db'
 import type { Logger } from 'pino'
 import { openAdminServer } from './admin-server.ts'
 import type { WorkerConfig } from './config.ts'
-import { openControlServer, type AppLocation } from './leader/control-server.ts'
-import { lead } from './leader/lead.ts'
+import { openControlServer } from './leader/control-server.ts'
+import { lead, type Led } from './leader/lead.ts'
 import { startLeadership } from './leader/leadership.ts'
 import { openRouterHub } from './leader/router-hub.ts'
 import { startReconciler } from './reconcile/reconciler.ts'
@@ -28,7 +28,7 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Wo
     return part
   }
   const worker = newId('WorkerId')
-  let leads: { locate(replica: ReplicaId): AppLocation | undefined } | undefined
+  let leads: Led | undefined
 
   async function close(): Promise<void> {
     const failures: Error[] = []
@@ -51,7 +51,8 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Wo
     const relay = opened('redis', openRouterRelay(redisUrl, installation, log))
     const hub = opened('router hub', await openRouterHub({ socketPath: hubSocket, relay, log }))
     const locate = (replica: ReplicaId) => leads?.locate(replica)
-    opened('control server', await openControlServer({ socketPath: controlSocket, locate, log }))
+    const transfers = () => leads?.transfers
+    opened('control server', await openControlServer({ socketPath: controlSocket, locate, transfers, log }))
     const registryAccess = registryAccessOf({
       db,
       keyring,
@@ -87,8 +88,8 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Wo
                 busybox: config.busybox,
                 redisHealthy: () => relay.healthy(),
                 reconcile: (service) => reconciler.nudge(service, 'swept'),
-                onLeading: (locate) => {
-                  leads = { locate }
+                onLeading: (led) => {
+                  leads = led
                 },
               },
               term,

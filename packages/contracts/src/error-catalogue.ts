@@ -38,6 +38,8 @@ export const errorCatalogue = {
   },
   // The platform
   'store-unavailable': { status: 503, title: 'The database cannot be reached', retryable: true },
+  'node-unavailable': { status: 503, title: 'The node does not answer', retryable: true },
+  'no-space': { status: 507, title: "The node's disk is full", retryable: false },
   'worker-unavailable': { status: 503, title: 'No worker answers', retryable: true },
   internal: { status: 500, title: 'Something failed inside Berth', retryable: true },
   // The edge

@@ -10,6 +10,8 @@ import * as networks from './networks.ts'
 import { info, usage } from './node-facts.ts'
 import { pull } from './pull.ts'
 import { readListeners } from './sandbox-reads.ts'
+import { readVolume, writeVolume } from './volume-archive.ts'
+import { measureVolume } from './volume-size.ts'
 import * as volumes from './volumes.ts'
 
 const rememberedUsers = 500
@@ -36,6 +38,9 @@ export function connectEngine(endpoint: EngineEndpoint, options: EngineOptions =
     removeVolume: (name, fence) => volumes.removeVolume(engine, name, fence),
     volumeUsers: (name) => volumes.volumeUsers(engine, name),
     openVolume: (spec, image, fence) => volumes.openVolume(engine, spec, image, fence),
+    readVolume: (name, helper, fence, signal) => readVolume(engine, name, helper, fence, signal),
+    writeVolume: (name, helper, tar, fence, signal) => writeVolume(engine, name, helper, tar, fence, signal),
+    measureVolume: (name, helper, fence, signal) => measureVolume(engine, name, helper, fence, signal),
     createSandbox: (spec, fence) => containers.createSandbox(engine, spec, fence),
     createApp: (spec, fence) => containers.createApp(engine, facts, spec, fence),
     startContainer: (id, fence) => containers.startContainer(engine, id, fence),

@@ -69,6 +69,12 @@ export type AppSpec = {
   labels: Labels
 }
 
+/**
+ * For the container through which a volume is read and written. `image` is what `ensureSandboxImage` gave; `labels`
+ * are at least the installation's, whose volumes alone are touched.
+ */
+export type VolumeHelper = { image: string; labels: Labels }
+
 export type VolumeMount = { name: string; mountPath: string }
 
 export const containerStatuses = [
@@ -189,6 +195,21 @@ export type ContainerRuntime = {
   volumeUsers(name: string): Promise<ContainerSummary[]>
   /** Lets every user of a container write to it. `image` is what `ensureSandboxImage` gave. */
   openVolume(spec: VolumeSpec, image: string, fence: Fence): Promise<void>
+  /** Its content as a tar. `NotFound` when it is gone or another installation's. 60 s without a byte end it. */
+  readVolume(name: string, helper: VolumeHelper, fence: Fence, signal?: AbortSignal): Promise<Readable>
+  /**
+   * Unpacks a tar over its content. `NotFound` as above, `ArchiveInvalid` for what is no tar or leads out of the volume,
+   * `Aborted` when the tar breaks off; what came before stays. 60 s without a byte end it.
+   */
+  writeVolume(
+    name: string,
+    helper: VolumeHelper,
+    tar: Readable,
+    fence: Fence,
+    signal?: AbortSignal,
+  ): Promise<void>
+  /** Bytes that its content takes on the disk. `NotFound` as above, `EngineTimeout` when counting takes over 60 s. */
+  measureVolume(name: string, helper: VolumeHelper, fence: Fence, signal?: AbortSignal): Promise<number>
 
   /** The container's id. A container of that name is adopted when it is what was asked for. */
   createSandbox(spec: SandboxSpec, fence: Fence): Promise<string>

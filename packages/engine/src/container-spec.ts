@@ -35,7 +35,7 @@ type HostConfig = {
 }
 
 /** Named volumes only: nothing of the host's own is ever mounted. */
-type VolumeMountBody = { Type: 'volume'; Source: string; Target: string }
+type VolumeMountBody = { Type: 'volume'; Source: string; Target: string; ReadOnly?: boolean }
 
 /** Body of `POST /containers/create`. */
 export type CreateBody = {
@@ -117,21 +117,32 @@ export function appBody(spec: AppSpec, imageUser: string, nodeCpus: number): Cre
   }
 }
 
-/** Never started: the engine reads and writes the volume through it. */
-export function volumeHelperBody(spec: { image: string; labels: Labels; mount: VolumeMount }): CreateBody {
+/**
+ * The engine reads and writes the volume through it, started or not. With a `command` it runs that as root, with leave
+ * to look into every folder and to change none.
+ */
+export function volumeHelperBody(spec: {
+  image: string
+  labels: Labels
+  mount: VolumeMount
+  command?: readonly string[]
+}): CreateBody {
+  const { image, labels, mount, command } = spec
   return {
-    Image: spec.image,
-    Labels: { ...spec.labels, [berthLabels.role]: 'volume-helper' },
+    Image: image,
+    Labels: { ...labels, [berthLabels.role]: 'volume-helper' },
+    ...(command === undefined ? {} : { Entrypoint: [...command], User: '0:0' }),
     Healthcheck: { Test: ['NONE'] },
     HostConfig: {
       ...commonHostConfig(),
       NetworkMode: 'none',
-      CapAdd: [],
+      ...(command === undefined ? {} : { ReadonlyRootfs: true }),
+      CapAdd: command === undefined ? [] : ['DAC_READ_SEARCH'],
       Memory: sandboxMemoryBytes,
       MemorySwap: sandboxMemoryBytes,
       PidsLimit: sandboxPidsLimit,
       Init: false,
-      Mounts: [mountBody(spec.mount)],
+      Mounts: [{ ...mountBody(mount), ...(command === undefined ? {} : { ReadOnly: true }) }],
     },
   }
 }

@@ -15,6 +15,7 @@ import type { Reason } from '@berth/contracts'
  * SandboxDead            the sandbox whose network the app should join does not run
  * ImageNotFound          neither the engine nor the registry has the image
  * ImageCorrupt           the bytes are not those of the digest, or no image
+ * ArchiveInvalid         what should be unpacked into a volume is no tar, or leads out of it
  * RegistryAuthRequired   the registry asks for a login that we do not have
  * RegistryUnreachable    the registry does not answer, or broke off
  * RegistryRefused        the registry host is not one Berth may talk to
@@ -39,6 +40,7 @@ const catalogue = {
   SandboxDead: { retryable: true, reason: 'StartFailed' },
   ImageNotFound: { retryable: false, reason: 'ImageNotFound' },
   ImageCorrupt: { retryable: true, reason: 'ImagePullFailed' },
+  ArchiveInvalid: { retryable: false, reason: 'EngineError' },
   RegistryAuthRequired: { retryable: false, reason: 'RegistryAuthRequired' },
   RegistryUnreachable: { retryable: true, reason: 'RegistryUnreachable' },
   RegistryRefused: { retryable: false, reason: 'RegistryRefused' },

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { pipeline, type Readable, Transform } from 'node:stream'
+import { pipeline, type Readable } from 'node:stream'
 import { z } from 'zod'
 import type { BuildRequest, Fence, ImageState } from './container-runtime.ts'
 import { imageAnswer, readAnswer } from './engine-answers.ts'
@@ -7,6 +7,7 @@ import type { EngineConnection, EngineRequest, EngineStream } from './engine-con
 import { EngineError } from './engine-error.ts'
 import { connectionFailure } from './engine-failure.ts'
 import { readNdjson } from './ndjson.ts'
+import { Watched } from './watched.ts'
 
 /** One line of a pull, load or build. */
 const progressLine = z.object({
@@ -198,24 +199,5 @@ async function* touching({ body, deadline }: EngineStream): AsyncGenerator<Buffe
   for await (const chunk of body as IncomingMessage & AsyncIterable<Buffer>) {
     deadline.touch()
     yield chunk
-  }
-}
-
-/** Passes bytes on and tells that they move. */
-class Watched extends Transform {
-  readonly #onBytes: () => void
-
-  constructor(onBytes: () => void) {
-    super()
-    this.#onBytes = onBytes
-  }
-
-  override _transform(
-    chunk: Buffer,
-    _encoding: BufferEncoding,
-    done: (error: null, chunk: Buffer) => void,
-  ): void {
-    this.#onBytes()
-    done(null, chunk)
   }
 }

@@ -1,15 +1,11 @@
-import { pack } from 'tar-stream'
 import type { ContainerSummary, Fence, VolumeSpec } from './container-runtime.ts'
 import { containerSummary } from './container-state.ts'
-import { volumeHelperBody } from './container-spec.ts'
-import { containerListAnswer, createdAnswer, readAnswer, volumeAnswer } from './engine-answers.ts'
+import { containerListAnswer, readAnswer, volumeAnswer } from './engine-answers.ts'
 import type { EngineConnection } from './engine-connection.ts'
 import { EngineError, NameConflictError } from './engine-error.ts'
-import { remove } from './containers.ts'
 import { berthLabels, missingLabels } from './labels.ts'
-
-/** Where a helper mounts the volume that it is made for: a folder of its root. */
-const helperFolder = 'volume'
+import { withHelper } from './volume-helper.ts'
+import { setTop } from './volume-top.ts'
 
 /** Made by the engine when it is not there. `NameConflictError` when the name belongs to somebody else's. */
 export async function ensureVolume(engine: EngineConnection, spec: VolumeSpec, fence: Fence): Promise<void> {
@@ -77,44 +73,7 @@ export async function openVolume(
   image: string,
   fence: Fence,
 ): Promise<void> {
-  await withHelper(engine, { name, labels }, image, fence, async (id) => {
-    const top = pack()
-    // From above: what an archive says of the folder that it is put into is passed over.
-    top.entry({ name: `${helperFolder}/`, type: 'directory', mode: 0o777 })
-    top.finalize()
-    const chunks: Buffer[] = []
-    for await (const chunk of top as AsyncIterable<Buffer>) chunks.push(chunk)
-    await engine.mutate(fence, {
-      what: `open volume "${name}"`,
-      method: 'PUT',
-      path: `/containers/${id}/archive`,
-      query: { path: '/' },
-      upload: Buffer.concat(chunks),
-      limitMs: engine.limits.createMs,
-    })
-  })
-}
-
-/** A container that is never started, through which the engine reads and writes a volume. */
-async function withHelper(
-  engine: EngineConnection,
-  { name, labels }: VolumeSpec,
-  image: string,
-  fence: Fence,
-  work: (helper: string) => Promise<void>,
-): Promise<void> {
-  const what = `create a helper for volume "${name}"`
-  const { body } = await engine.mutate(fence, {
-    what,
-    method: 'POST',
-    path: '/containers/create',
-    body: volumeHelperBody({ image, labels, mount: { name, mountPath: `/${helperFolder}` } }),
-    limitMs: engine.limits.createMs,
-  })
-  const { Id } = readAnswer(createdAnswer, body, what)
-  try {
-    await work(Id)
-  } finally {
-    await remove(engine, Id, fence)
-  }
+  await withHelper(engine, name, { image, labels }, fence, (id) =>
+    setTop(engine, name, id, { mode: 0o777 }, fence),
+  )
 }

@@ -3,6 +3,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { ContainerRuntime, LogLine, LogRequest } from '@berth/engine'
 import type { ReplicaId, ReplicaLogLine } from '@berth/contracts'
 import type { Logger } from 'pino'
+import { answerVolume } from './volume-door.ts'
+import type { VolumeTransfers } from './volume-transfers.ts'
 
 /** Where a replica's app container is; undefined when the leader knows no such replica. */
 export type AppLocation = { runtime: ContainerRuntime; containerId: string }
@@ -10,6 +12,8 @@ export type AppLocation = { runtime: ContainerRuntime; containerId: string }
 export type ControlServerOptions = {
   socketPath: string
   locate(replica: ReplicaId): AppLocation | undefined
+  /** Undefined while this worker does not lead. */
+  transfers(): VolumeTransfers | undefined
   log: Logger
 }
 
@@ -20,11 +24,14 @@ const maxTail = 10_000
  * What the API asks a worker for, over a unix socket:
  * `GET /replicas/:id/logs?follow&since&tail&previous` answers lines of JSON `{at, stream, line}`; `since` is
  * milliseconds since 1970. 404 when the replica has no container, 502 when its engine does not answer.
+ * What is in volumes goes through `answerVolume`.
  */
 export async function openControlServer(options: ControlServerOptions): Promise<{ close(): Promise<void> }> {
   const { log } = options
   await rm(options.socketPath, { force: true })
-  const server = createServer((request, response) => {
+  // An archive takes as long as it takes; standing still is what ends it.
+  const server = createServer({ requestTimeout: 0 }, (request, response) => {
+    if (answerVolume(request, response, options.transfers(), log)) return
     answer(request, response).catch((error: unknown) => {
       log.warn({ err: error, url: request.url }, 'log request failed')
       if (response.headersSent) response.destroy()

@@ -81,6 +81,7 @@ describe('registering a node', () => {
 })
 
 describe('a round of garbage collection', () => {
+  let transferring = false
   const round = (owners: string[], age: number) =>
     collectGarbage({
       installation,
@@ -88,6 +89,7 @@ describe('a round of garbage collection', () => {
       runtimeOf: () => runtime,
       belongings: () => Promise.resolve({ owners: new Set(owners), networks: new Set() }),
       collectRows: () => Promise.resolve(),
+      transferring: () => transferring,
       fence: heldFence,
       log,
       now: () => Date.now() + age,
@@ -108,6 +110,20 @@ describe('a round of garbage collection', () => {
     const left = await runtime.list({ installation })
     expect(left.map(({ id }) => id)).toEqual([stuck])
     engine.release()
+    await round([], 2 * minGarbageAgeMs)
+    expect(await runtime.list({ installation })).toEqual([])
+  })
+
+  test('leaves the helpers of volumes while some are read or written, and takes what a crash has left', async () => {
+    const labels = { [berthLabels.installation]: installation }
+    const image = await ensureSandboxImage(runtime, busybox, heldFence)
+    await runtime.ensureVolume({ name: 'v', labels }, heldFence)
+    engine.fail('DELETE /containers/*', { status: 500, message: 'crashed', times: 1 })
+    await runtime.openVolume({ name: 'v', labels }, image, heldFence)
+    transferring = true
+    await round([], 2 * minGarbageAgeMs)
+    expect(await runtime.list({ installation })).toHaveLength(1)
+    transferring = false
     await round([], 2 * minGarbageAgeMs)
     expect(await runtime.list({ installation })).toEqual([])
   })
@@ -181,7 +197,7 @@ describe('the control server', () => {
     const socketPath = join(folder, 'control.sock')
     const locate = (replica: ReplicaId) =>
       container !== undefined && replica === 'rep-1' ? { runtime, containerId: container } : undefined
-    const server = await openControlServer({ socketPath, locate, log })
+    const server = await openControlServer({ socketPath, locate, transfers: () => undefined, log })
     closers.push(() => server.close())
     return socketPath
   }

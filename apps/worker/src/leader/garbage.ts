@@ -1,4 +1,10 @@
-import type { ContainerRuntime, ContainerSummary, Fence, NetworkState } from '@berth/engine'
+import {
+  berthLabels,
+  type ContainerRuntime,
+  type ContainerSummary,
+  type Fence,
+  type NetworkState,
+} from '@berth/engine'
 import type { Logger } from 'pino'
 import { isLeaseLost } from '../replicas/index.ts'
 import type { NodeView } from './world-model.ts'
@@ -19,6 +25,8 @@ export type GarbageOptions = {
   nodes(): readonly NodeView[]
   runtimeOf(node: NodeView): ContainerRuntime | undefined
   belongings(node: NodeView): Promise<Belongings>
+  /** Whether volumes of the node are being read or written: then the helpers for that are no garbage. */
+  transferring(node: NodeView): boolean
   /** Deletes rows that are past their time: quarantined ports, idempotency keys, old deployments. */
   collectRows(): Promise<void>
   fence: Fence
@@ -54,7 +62,9 @@ async function collectNode(options: GarbageOptions, node: NodeView): Promise<voi
   ])
   const belongings = await options.belongings(node)
   const now = (options.now ?? Date.now)()
-  const found = garbageContainers(containers, belongings, now)
+  const isBusy = ({ labels }: ContainerSummary) =>
+    labels[berthLabels.role] === 'volume-helper' && options.transferring(node)
+  const found = garbageContainers(containers, belongings, now).filter((container) => !isBusy(container))
   const unused = garbageNetworks(networks, containers, belongings)
   await removeEach(found, 'container', ({ id }) => runtime.remove(id, fence), { node: node.name, log })
   await removeEach(unused, 'network', ({ name }) => runtime.removeNetwork(name, fence), {

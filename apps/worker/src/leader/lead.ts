@@ -61,6 +61,7 @@ import { createStartFailures } from './start-failures.ts'
 import { createStepDown } from './step-down.ts'
 import { reservesPlace } from './supply.ts'
 import { collectUnusedNetworks } from './unused-networks.ts'
+import { createVolumeTransfers, type VolumeTransfers } from './volume-transfers.ts'
 import { createPicture, type Picture } from './world.ts'
 import type { NodeView, ReplicaView, RevisionView } from './world-model.ts'
 
@@ -83,8 +84,14 @@ export type LeadOptions = {
   /** Asks for a reconcile pass. */
   reconcile: (service: ServiceUid) => void
   /** Called once this worker leads with a complete picture, with what the control server asks for. */
-  onLeading(locate: (replica: ReplicaId) => AppLocation | undefined): void
+  onLeading(led: Led): void
   log: Logger
+}
+
+/** What the control server asks a leader for. */
+export type Led = {
+  locate(replica: ReplicaId): AppLocation | undefined
+  transfers: VolumeTransfers
 }
 
 const refreshEveryMs = 1_000
@@ -171,6 +178,8 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     const node = picture.nodes.get(uid)
     return node?.reachability === 'ready' ? engines.host(node) : null
   }
+
+  const transfers = createVolumeTransfers({ installation, hostOf, fence: term.fence, signal: term.signal })
 
   const spares = createSparePool({
     deps,
@@ -453,6 +462,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
       nodes: () => [...picture.nodes.values()],
       runtimeOf: ({ uid }) => engines.runtime(uid),
       belongings: ({ uid }) => readBelongings(db, uid),
+      transferring: ({ uid }) => transfers.underWay(uid),
       collectRows: () => collectRows(db, term.lease),
       fence: term.fence,
       log,
@@ -466,12 +476,14 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   })
   closers.push(() => changes.close())
   tend()
-  options.onLeading((id) => {
+  options.onLeading({ locate, transfers })
+
+  function locate(id: ReplicaId): AppLocation | undefined {
     const replica = picture.replicas.get(id)
     const runtime = replica && engines.runtime(replica.nodeUid)
     const containerId = replica?.containers.app
     return runtime === undefined || containerId === undefined ? undefined : { runtime, containerId }
-  })
+  }
 
   async function refreshOne(service: ServiceUid): Promise<void> {
     await refresh(service).catch((error: unknown) => {

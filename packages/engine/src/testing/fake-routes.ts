@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { extract } from 'tar-stream'
 import type { CreateBody } from '../container-spec.ts'
@@ -48,7 +50,8 @@ export const fakeRoutes: readonly [string, RegExp, Route][] = [
   ['POST', /^\/volumes\/create$/, createVolume],
   ['GET', /^\/volumes\/([^/]+)$/, inspectVolume],
   ['DELETE', /^\/volumes\/([^/]+)$/, removeVolume],
-  ['PUT', /^\/containers\/([^/]+)\/archive$/, (state, { parts }) => (at(state, parts), status(200))],
+  ['GET', /^\/containers\/([^/]+)\/archive$/, readArchive],
+  ['PUT', /^\/containers\/([^/]+)\/archive$/, writeArchive],
   ['POST', /^\/images\/create$/, pullImage],
   ['POST', /^\/images\/load$/, loadImage],
   ['POST', /^\/build$/, buildImage],
@@ -233,6 +236,29 @@ function removeVolume(state: FakeEngineState, { parts }: FakeCall): FakeAnswer {
   if (user) throw new Refusal(409, `remove ${name}: volume is in use - [${user.id}]`)
   state.volumes.delete(name)
   return status(204)
+}
+
+/** Only volumes have content here; a container mounts one at the most. */
+function volumeOf(state: FakeEngineState, parts: string[]): string {
+  return at(state, parts).body.HostConfig.Mounts?.[0]?.Source ?? ''
+}
+
+async function readArchive(state: FakeEngineState, { parts, response }: FakeCall): Promise<FakeAnswer> {
+  const archive = state.archives.get(volumeOf(state, parts)) ?? (() => Readable.from([Buffer.alloc(1024)]))
+  response.writeHead(200, { 'content-type': 'application/x-tar' })
+  response.flushHeaders()
+  await pipeline(archive(), response).catch(() => response.destroy())
+  return undefined
+}
+
+async function writeArchive(state: FakeEngineState, { parts, query, body }: FakeCall): Promise<FakeAnswer> {
+  const volume = volumeOf(state, parts)
+  await filesOf(body).catch(() => {
+    throw new Refusal(500, 'Error processing tar file(exit status 1): archive/tar: invalid tar header')
+  })
+  // From above comes only who may do what with the volume.
+  if (query.get('path') !== '/') state.archives.set(volume, () => Readable.from([body]))
+  return status(200)
 }
 
 function pullImage(state: FakeEngineState, { query, response }: FakeCall): FakeAnswer {
