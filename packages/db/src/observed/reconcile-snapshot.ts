@@ -156,7 +156,7 @@ export async function readReconcileSnapshot(
           ...[head.service.pinnedRevision, head.status.latestReadyRevision].flatMap((name) => name ?? []),
         ],
       })
-      const nodes = await readNodes(
+      const nodes = await readPlaceableNodes(
         tx,
         revisions.map(({ imageDigest }) => imageDigest),
       )
@@ -302,7 +302,8 @@ async function readRevisions(
   return rows as RevisionFacts[]
 }
 
-async function readNodes(tx: Transaction, digests: string[]): Promise<PlaceableNode[]> {
+/** Nodes that are not being deleted, by name, with which of `digests` they hold. */
+export async function readPlaceableNodes(tx: Transaction, digests: string[]): Promise<PlaceableNode[]> {
   const { nodes, nodeStatus, pools, replicas, nodeImages } = schema
   const rows = await tx
     .select({ node: nodes, status: nodeStatus, pool: pools })
