@@ -3,8 +3,8 @@ import { Keyring, leaderLeaseName, openDatabase, readLease } from '@berth/db'
 import type { Logger } from 'pino'
 import { openAdminServer } from './admin-server.ts'
 import type { WorkerConfig } from './config.ts'
-import { openControlServer, type AppLocation } from './leader/control-server.ts'
-import { lead } from './leader/lead.ts'
+import { openControlServer } from './leader/control-server.ts'
+import { lead, type Leading } from './leader/lead.ts'
 import { startLeadership } from './leader/leadership.ts'
 import { openRouterHub } from './leader/router-hub.ts'
 import { startReconciler } from './reconcile/reconciler.ts'
@@ -28,7 +28,7 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Wo
     return part
   }
   const worker = newId('WorkerId')
-  let leads: { locate(replica: ReplicaId): AppLocation | undefined } | undefined
+  let leads: Leading | undefined
 
   async function close(): Promise<void> {
     const failures: Error[] = []
@@ -87,8 +87,8 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Wo
                 busybox: config.busybox,
                 redisHealthy: () => relay.healthy(),
                 reconcile: (service) => reconciler.nudge(service, 'swept'),
-                onLeading: (locate) => {
-                  leads = { locate }
+                onLeading: (leading) => {
+                  leads = leading
                 },
               },
               term,
@@ -109,7 +109,12 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Wo
     const isLeading = () => leads !== undefined
     const admin = opened(
       'admin server',
-      await openAdminServer({ port: config.adminPort, isReady, isLeading }),
+      await openAdminServer({
+        port: config.adminPort,
+        isReady,
+        isLeading,
+        disks: () => leads?.disks() ?? [],
+      }),
     )
     return { adminPort: admin.port, isLeading, close }
   } catch (error) {

@@ -1,4 +1,5 @@
 export * from './backoff.ts'
+export * from './disk.ts'
 export * from './filter.ts'
 export * from './hold.ts'
 export * from './node.ts'

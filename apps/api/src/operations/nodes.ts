@@ -127,11 +127,18 @@ export function nodeView(picture: desired.NodePicture): NodeView {
       capacity: capacityView(status?.cpuMillis, status?.memoryBytes),
       reserved: { cpu: reserved.cpuMillis / 1000, memory: formatMemory(reserved.memoryBytes) },
       replicas,
+      disk: diskView(status),
       engineVersion: status?.engineVersion ?? null,
       architecture: status?.architecture ?? null,
       lastSeenAt: status?.lastSeenAt?.toISOString() ?? null,
     },
   }
+}
+
+function diskView(status: desired.NodePicture['status']): NodeView['status']['disk'] {
+  if (status?.diskAt == null) return null
+  const { diskTotalBytes, diskFreeBytes, diskAt } = status
+  return { totalBytes: diskTotalBytes ?? 0, freeBytes: diskFreeBytes ?? 0, at: diskAt.toISOString() }
 }
 
 async function lockNode(

@@ -3,19 +3,23 @@ import {
   collectRows,
   deleteDepartingNode,
   forgetVolume,
+  forgetNodeImages,
   freeSpares,
   listenForServiceChanges,
   readBelongings,
   readDeletedVolumes,
   readDepartingNodes,
   readNodeImages,
+  readNodeImageUse,
   readOwnersElsewhere,
   readRouters,
   readWorld,
+  recordNodeImage,
   releaseLeaseAbove,
   reserveReplica,
   unusedNetworks,
   writeLeaderAddress,
+  writeNodeDisk,
   writeRevisionFailure,
   writeRouters,
   writeServiceRoutes,
@@ -24,12 +28,14 @@ import {
   type ReplicaRow,
   type WorldReplica,
 } from '@berth/db'
-import type { RegistryAccess } from '@berth/engine'
+import { EngineError, type RegistryAccess } from '@berth/engine'
+import { freeRatio } from '@berth/scheduler'
 import type { Logger } from 'pino'
 import { startSweep } from '../reconcile/sweep.ts'
 import {
   createImageSupply,
   createStartGate,
+  measureDisk,
   replicaRows,
   type Failure,
   type ReplicaDeps,
@@ -47,6 +53,8 @@ import { createFailedReplicas } from './failed-replicas.ts'
 import { collectGarbage } from './garbage.ts'
 import type { Term } from './leadership.ts'
 import { careForNodes } from './node-care.ts'
+import { createNodeDisks, type NodeDisks } from './node-disks.ts'
+import { createNodeLanes } from './node-lanes.ts'
 import { createReplicaKeeper, type Keeper } from './replica-keeper.ts'
 import { createReplicaWatch } from './replica-watch.ts'
 import { startRound } from './rounds.ts'
@@ -78,9 +86,15 @@ export type LeadOptions = {
   redisHealthy(): boolean
   /** Asks for a reconcile pass. */
   reconcile: (service: ServiceUid) => void
-  /** Called once this worker leads with a complete picture, with what the control server asks for. */
-  onLeading(locate: (replica: ReplicaId) => AppLocation | undefined): void
+  /** Called once this worker leads with a complete picture. */
+  onLeading(leading: Leading): void
   log: Logger
+}
+
+/** What the control server and the metrics ask a leader for. */
+export type Leading = {
+  locate(replica: ReplicaId): AppLocation | undefined
+  disks: NodeDisks['measured']
 }
 
 const refreshEveryMs = 1_000
@@ -89,6 +103,8 @@ const lookEveryMs = 2_000
 const spareEveryMs = 1_000
 const lossEveryMs = 1_000
 const tidyEveryMs = 2_000
+/** How soon the disk of a node that has just come is measured. */
+const diskEveryMs = 5_000
 const garbageEveryMs = 60_000
 /** What does not end by then is left to the next leader, which adopts it. */
 const farewellMs = 5_000
@@ -155,6 +171,10 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
         readyNodes()
           .filter((node) => node.uid !== uid)
           .flatMap((node) => engines.runtime(node.uid) ?? []),
+      onPresent: ({ uid }, digest) =>
+        writer.write(`image:${uid}:${digest}`, 'image', (db, lease) =>
+          recordNodeImage(db, lease, uid, digest),
+        ),
     }),
     gate: createStartGate(),
   }
@@ -239,7 +259,9 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
 
   async function refreshAll(): Promise<void> {
     for (const uid of await engines.refresh()) nodeCare.replaced(uid)
-    for (const { nodeUid, digest } of await readNodeImages(db)) images.add(`${nodeUid} ${digest}`)
+    const held = await readNodeImages(db)
+    images.clear()
+    for (const { nodeUid, digest } of held) images.add(`${nodeUid} ${digest}`)
     environments.forget((uid) => picture.revisions.has(uid))
     hub.reports.forgetRevisions((uid) => picture.revisions.has(uid as RevisionUid))
     await refresh()
@@ -381,12 +403,31 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     log,
     now,
   })
+  const disks = createNodeDisks({
+    nodes: () => [...picture.nodes.values()],
+    runtimeOf: ({ uid }) => hostOf(uid)?.runtime,
+    async measure({ uid, address }) {
+      const host = hostOf(uid)
+      if (host === null) throw new EngineError('EngineUnreachable', 'the node is not ready any more')
+      return await measureDisk({ ...host, address }, { installation, fence: term.fence })
+    },
+    onMeasured({ uid }, disk) {
+      picture.updateNode(uid, { diskFreeRatio: freeRatio(disk) })
+      writer.write(`node:${uid}`, 'disk', (db, lease) => writeNodeDisk(db, lease, uid, disk))
+    },
+    imageUse: (uid) => readNodeImageUse(db, uid),
+    forget: (uid, digests) => forgetNodeImages(db, term.lease, uid, digests),
+    lanes: createNodeLanes('disk', log),
+    fence: term.fence,
+    log,
+  })
   for (const round of [
     { ms: refreshEveryMs, what: 'refresh', work: refreshAll },
     { ms: scaleEveryMs, what: 'scale', work: () => autoscaler.tick() },
     { ms: lookEveryMs, what: 'look', work: () => watch.lookAround() },
     { ms: spareEveryMs, what: 'spares', work: whileFresh(() => spares.fill()) },
     { ms: lossEveryMs, what: 'losses', work: whileFresh(() => failed.tick()) },
+    { ms: diskEveryMs, what: 'disks', work: whileFresh(() => disks.tick()) },
     { ms: tidyEveryMs, what: 'tidy', work: whileFresh(tidy) },
     { ms: garbageEveryMs, what: 'garbage', work: whileFresh(collect) },
   ])
@@ -431,11 +472,14 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   })
   closers.push(() => changes.close())
   tend()
-  options.onLeading((id) => {
-    const replica = picture.replicas.get(id)
-    const runtime = replica && engines.runtime(replica.nodeUid)
-    const containerId = replica?.containers.app
-    return runtime === undefined || containerId === undefined ? undefined : { runtime, containerId }
+  options.onLeading({
+    locate(id) {
+      const replica = picture.replicas.get(id)
+      const runtime = replica && engines.runtime(replica.nodeUid)
+      const containerId = replica?.containers.app
+      return runtime === undefined || containerId === undefined ? undefined : { runtime, containerId }
+    },
+    disks: () => disks.measured(),
   })
 
   async function refreshOne(service: ServiceUid): Promise<void> {

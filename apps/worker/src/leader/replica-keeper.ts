@@ -4,7 +4,6 @@ import {
   markReplicaDraining,
   markReplicaFailed,
   markReplicaReady,
-  recordNodeImage,
   removeReplica,
   reserveWake,
   setReplicaRung,
@@ -203,9 +202,6 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     const ready = { state: 'ready', rung: 'running', readyAt, reason: null, message: null } as const
     serve(current, { ...ready, containers, hostPort })
     writer.write(id, 'ready', (db, lease) => markReplicaReady(db, lease, id))
-    writer.write(`image:${host.uid}`, 'image', (db, lease) =>
-      recordNodeImage(db, lease, host.uid, revision.imageDigest),
-    )
     if (replica.restarts === 0) noteStartTime(replica, 'cold', ms)
     options.onOutcome(current, null)
     log.info({ replica: id, revision: revision.name, node: host.name, ms: Math.round(ms) }, 'replica ready')

@@ -115,6 +115,8 @@ export const nodeView = z
       reserved: capacityView,
       /** How many stand on it, failed ones too until they are forgotten: a node with none can be deleted. */
       replicas: z.int(),
+      /** The file system that holds the engine's images, as last measured; null until then. */
+      disk: z.object({ totalBytes: z.int(), freeBytes: z.int(), at: z.iso.datetime() }).nullable(),
       engineVersion: z.string().nullable(),
       architecture: z.string().nullable(),
       lastSeenAt: z.iso.datetime().nullable(),
