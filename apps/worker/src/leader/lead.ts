@@ -196,6 +196,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
       [...picture.replicas.values()].some(
         ({ id, nodeUid, state }) => nodeUid === uid && (state === 'starting' || theKeeper.waking(id)),
       ),
+    lanes: createNodeLanes('spares', log),
     log,
   })
 
@@ -399,10 +400,13 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     runtimeOf: (uid) => (picture.nodes.get(uid)?.reachability === 'ready' ? engines.runtime(uid) : undefined),
     ownersElsewhere: (uid) => readOwnersElsewhere(db, uid),
     forget: (uid) => deleteDepartingNode(db, term.lease, uid),
+    lanes: createNodeLanes('departure', log),
     fence: term.fence,
     log,
     now,
   })
+  const networkLanes = createNodeLanes('networks', log)
+  const garbageLanes = createNodeLanes('garbage', log)
   const disks = createNodeDisks({
     nodes: () => [...picture.nodes.values()],
     runtimeOf: ({ uid }) => hostOf(uid)?.runtime,
@@ -441,7 +445,13 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   }
 
   async function tidy(): Promise<void> {
-    await collectUnusedNetworks({ deps, unused: () => unusedNetworks(db), hostOf, log })
+    await collectUnusedNetworks({
+      deps,
+      unused: () => unusedNetworks(db),
+      hostOf,
+      lanes: networkLanes,
+      log,
+    })
     await departing.tick()
     await removeDeletedVolumes({
       installation,
@@ -460,6 +470,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
       runtimeOf: ({ uid }) => engines.runtime(uid),
       belongings: ({ uid }) => readBelongings(db, uid),
       collectRows: () => collectRows(db, term.lease),
+      lanes: garbageLanes,
       fence: term.fence,
       log,
     })

@@ -10,16 +10,20 @@ export type NodeLanes = {
   idle(): Promise<void>
 }
 
-/** `what` is for the log, where what fails is told. */
+/** `what` is for the log, where a node whose work fails is told of once until it succeeds. */
 export function createNodeLanes(what: string, log: Logger): NodeLanes {
   const busy = new Map<NodeUid, Promise<void>>()
+  const failing = new Set<NodeUid>()
 
   async function attempt(node: NodeUid, work: () => Promise<void>): Promise<void> {
     try {
       await work()
+      failing.delete(node)
     } catch (error) {
-      // The term is over, and whoever ended it has said so.
-      if (!isLeaseLost(error)) log.warn({ err: error, node, what }, 'work on a node failed')
+      // Where the lease is lost the term is over, and whoever ended it has said so.
+      if (!failing.has(node) && !isLeaseLost(error))
+        log.warn({ err: error, nodeUid: node, what }, 'work on a node failed')
+      failing.add(node)
     } finally {
       busy.delete(node)
     }
