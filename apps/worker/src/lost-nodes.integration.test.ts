@@ -30,6 +30,24 @@ describe.concurrent('a node', () => {
     await vi.waitFor(() => expect(bench.served(revision)).toMatchObject([{ node: 'n2' }]), patient)
   })
 
+  test('that is down is named to routers with what was sent there, and no more once it is back', async (context) => {
+    const { bench, engine } = await openBench(context)
+    await bench.insertNode('n1', engine)
+    await bench.startWorker()
+    await bench.nodesReady('n1')
+    const { revision } = await bench.coldService({ minScale: 1 })
+    await vi.waitFor(() => expect(bench.served(revision)).toHaveLength(1), patient)
+    const [{ id } = { id: '' }] = bench.served(revision)
+    engine.fail('GET /_ping', { status: 500, message: 'on fire' })
+    await vi.waitFor(
+      () => expect(bench.router.revision(revision)).toMatchObject({ replicas: [], lost: [id] }),
+      patient,
+    )
+    engine.release()
+    await vi.waitFor(() => expect(bench.served(revision)).toMatchObject([{ id }]), patient)
+    expect(bench.router.revision(revision)).not.toHaveProperty('lost')
+  })
+
   test('that is lost together with most others says that nothing is rescheduled, and so does the service', async (context) => {
     const { bench, engine } = await openBench(context)
     const others = [await bench.startEngine(), await bench.startEngine()]

@@ -31,8 +31,9 @@ export type ReplicaRoute = z.infer<typeof replicaRoute>
  * One revision, keyed by its uid. `queueDeadlineMs` is how long a request may wait for a slot. `blocked` is set
  * when no replica can come: requests that wait are answered 503 with its reason at once. `atMaxScale` tells that
  * no further replica will come, so a full queue is 429 and not 503. `leaving` are replicas that are retired for good
- * and not only stepped down: their WebSockets are asked to close. A revision that no host leads to is in the table
- * only for the sake of these.
+ * and not only stepped down: their WebSockets are asked to close. `lost` are replicas on nodes that are down: what was
+ * sent to them is broken off, unless the router finds that they are still there. A revision that no host leads to is in
+ * the table only for the sake of these two.
  */
 export const revisionRoute = z.object({
   uid: z.string(),
@@ -47,6 +48,7 @@ export const revisionRoute = z.object({
   blocked: z.object({ reason: z.string(), message: z.string() }).nullable(),
   replicas: z.array(replicaRoute),
   leaving: z.array(z.string()).optional(),
+  lost: z.array(z.string()).optional(),
 })
 export type RevisionRoute = z.infer<typeof revisionRoute>
 
