@@ -10,7 +10,8 @@ let lost: App
 let other: App
 /** What the replica on the lost node was asked, and has not answered. */
 let asked: ServerResponse[]
-const revision = aRevision()
+/** Nothing here may end by the time that a request may take. */
+const revision = aRevision({ timeoutMs: 600_000 })
 
 beforeEach(async () => {
   asked = []

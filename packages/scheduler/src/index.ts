@@ -1,6 +1,7 @@
 export * from './backoff.ts'
 export * from './disk.ts'
 export * from './filter.ts'
+export * from './flapping.ts'
 export * from './hold.ts'
 export * from './node.ts'
 export * from './placement.ts'

@@ -37,11 +37,11 @@ const never: IdleSettings = {
 }
 
 type ColdService = {
-  template?: RevisionTemplate
   concurrency?: number
   maxScale?: number
   minScale?: number
   idle?: IdleSettings
+  template?: Partial<RevisionTemplate>
 }
 
 /** Whole workers on a database of their own, with fake engines and one router that does what a test says. */
@@ -128,9 +128,9 @@ export async function startWorkerBench(stores: {
       return worker
     },
     stopWorkers,
-    async coldService({ concurrency = 1, template = buildTemplate({ concurrency }), ...change } = {}) {
+    async coldService({ concurrency = 1, template = {}, ...change } = {}) {
       const service = await insertService(db, {
-        template,
+        template: buildTemplate({ concurrency, ...template }),
         idle: never,
         ...change,
       })
