@@ -65,6 +65,8 @@ describe.concurrent('a node', () => {
       2,
     )
     engine.release()
+    // Long enough to see what is routed before the engine has said what it holds.
+    engine.delay('GET /containers/json', { ms: 300 })
     await vi.waitFor(() => expect(bench.served(revision)).toHaveLength(1), patient)
     clearInterval(sampling)
     expect(bench.served(revision)[0]?.id).not.toBe(first)
