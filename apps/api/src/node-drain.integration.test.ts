@@ -60,6 +60,17 @@ describe('a drain', () => {
     expect((await drain()).json()).toMatchObject({ code: 'no-room' })
   })
 
+  test('is refused where a volume keeps a replica on the node', async () => {
+    await roomy('n2', 1024)
+    await api.db.execute(
+      `update revisions set template = jsonb_set(template, '{containers,0,volumes}',
+       '[{"name": "data", "mountPath": "/data"}]')`,
+    )
+    await replica()
+    const { detail } = (await drain()).json<{ detail: string }>()
+    expect(detail).toContain('hello-00001: none of 1 node fits: 1 node: volume "data" is on n1')
+  })
+
   test('needs no room for what is idle', async () => {
     await roomy('n2', 10)
     await replica({ rung: 'frozen' })

@@ -20,7 +20,7 @@ export async function requireRoomElsewhere(tx: Transaction, node: desired.NodeRo
   if (isLast) throw noRoom(node, [`it is the last node of the pool "${node.pool}" that takes replicas`])
   // What is idle just goes: it is started elsewhere when somebody asks for it.
   const running = leaving.filter(({ rung }) => rung === 'running')
-  const misfits = findMisfits(moversOf(running, others), others.map(placementNode))
+  const misfits = findMisfits(moversOf(node, running, others), others.map(placementNode))
   if (misfits.length > 0) throw noRoom(node, misfits.map(misfitWords))
 }
 
@@ -79,19 +79,26 @@ function stageWords(stage: Stage, { replacementOn }: desired.LeavingReplica): st
     : `a replica to start on ${replacementOn}`
 }
 
-function moversOf(running: readonly desired.LeavingReplica[], nodes: readonly PlaceableNode[]): Movers[] {
+function moversOf(
+  { uid, name }: desired.NodeRow,
+  running: readonly desired.LeavingReplica[],
+  nodes: readonly PlaceableNode[],
+): Movers[] {
   return [...Map.groupBy(running, ({ revisionUid }) => revisionUid).values()].flatMap((replicas) => {
     const first = replicas[0]
     if (first === undefined) return []
     const { template, architectures, revision, service } = first
     const sum = (key: 'cpu' | 'memory') =>
       template.containers.reduce((total, { resources }) => total + resources[key], 0)
+    const volume = template.containers[0]?.volumes?.[0]?.name
     const request = {
       revision,
       serviceId: service,
       pool: template.pool,
       nodeSelector: template.nodeSelector,
       architecture: architectures.length > 0 ? architectures : undefined,
+      // A volume is where its replica runs, and stays there.
+      boundTo: volume === undefined ? undefined : { nodeId: uid, node: name, volume },
       cpuMillis: sum('cpu'),
       memoryBytes: sum('memory'),
     }
