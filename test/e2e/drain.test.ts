@@ -12,7 +12,8 @@ afterAll(async () => {
   for (const name of ['drn-move', 'drn-stay']) await platform.remove(name)
 })
 
-const drain = (node: string) => platform.expectApi([200, 202], 'POST', `/nodes/${node}/drain`)
+const drain = (node: string, body = {}) =>
+  platform.expectApi([200, 202], 'POST', `/nodes/${node}/drain`, body)
 
 async function replicasOn(node: string): Promise<number> {
   const { body } = await platform.expectApi([200], 'GET', `/nodes/${node}`)
@@ -53,7 +54,11 @@ describe('draining a node', () => {
 
   test('says why a replica stays that fits nowhere else, and goes on serving it', async () => {
     await platform.deploy('drn-stay', { minScale: 1, nodeSelector: { zone: 'c' } })
-    await drain('c')
+    const { body: refusal } = await platform.expectApi([409], 'POST', '/nodes/c/drain')
+    expect(refusal).toMatchObject({ code: 'no-room', detail: expect.stringContaining('lacks label zone=c') })
+    await drain('c', { force: true })
+    const { body: drained } = await platform.expectApi([200], 'GET', '/nodes/c')
+    expect(drained).toMatchObject({ drain: { moved: 0, etaSeconds: null } })
     const ready = await until(
       async () => {
         const { conditions } = (await platform.service('drn-stay')).status

@@ -287,6 +287,18 @@ describe('a real engine', () => {
     })
   })
 
+  test('tells from inside a sandbox without a network how full its disk is', async () => {
+    const name = `berth-${installation}-disk-sandbox`
+    const spec = { name, network: 'none', hostAddress: '127.0.0.1', hostPort: 0, containerPort: 1 }
+    const id = await runtime.createSandbox({ ...spec, image: sandboxImage, labels }, heldFence)
+    await runtime.startContainer(id, heldFence)
+    const { totalBytes, freeBytes } = await runtime.readDisk(id)
+    await runtime.remove(id, heldFence)
+    expect(totalBytes).toBeGreaterThan(1024 ** 3)
+    expect(freeBytes).toBeGreaterThan(0)
+    expect(freeBytes).toBeLessThan(totalBytes)
+  })
+
   test('tells what happened', async () => {
     const stop = new AbortController()
     const since = Date.now()
@@ -327,6 +339,11 @@ describe('images on a real engine', () => {
     expect(image).toMatchObject({ user: '1000', exposedPorts: [8080] })
     const name = localImageName(`${installation}/pulled`, digest)
     expect((await runtime.inspectImage(name))?.id).toBe(image.id)
+    expect(await runtime.listImages()).toContainEqual({
+      id: image.id,
+      tags: [name],
+      digests: [`${registry.address}/${installation}/pulled@${digest}`],
+    })
     await runtime.removeImage(`${registry.address}/${installation}/pulled@${digest}`, heldFence)
     await runtime.removeImage(name, heldFence)
     expect(await runtime.inspectImage(image.id)).toBeNull()

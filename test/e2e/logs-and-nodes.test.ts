@@ -1,3 +1,4 @@
+import type { NodeView } from '@berth/contracts'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { callHttp } from '../../infra/src/http-call.ts'
 import { connectPlatform } from '../support/platform.ts'
@@ -58,6 +59,14 @@ describe('a node', () => {
       status: { reachability: 'ready', architecture: expect.stringMatching(/amd64|arm64/) as unknown },
     })
     expect(JSON.stringify(body)).not.toContain('"key"')
+    const measured = await until(
+      async () => {
+        const { body } = await platform.expectApi([200], 'GET', '/nodes/a')
+        return (body as NodeView).status.disk
+      },
+      { timeoutMs: 60_000, describe: 'its disk to be measured' },
+    )
+    expect(measured.freeBytes).toBeLessThan(measured.totalBytes)
   })
 
   test('is refused when it would be the same engine again', async () => {

@@ -42,7 +42,13 @@ beforeAll(async () => {
   const node = await insertNode(
     api.db,
     { name: 'n1', capacity: { cpuMillis: 2000, memoryBytes: 1_181_116_006 } },
-    { lastSeenAt, engineVersion: '28.0.1' },
+    {
+      lastSeenAt,
+      engineVersion: '28.0.1',
+      diskTotalBytes: 2 ** 40,
+      diskFreeBytes: 2 ** 39,
+      diskAt: lastSeenAt,
+    },
   )
   const place = { revisionUid: revision.uid, nodeUid: node.uid }
   const replica = await insertReplica(api.db, { ...place, state: 'ready', startedAt: new Date() })

@@ -5,6 +5,8 @@ export type AdminServerOptions = {
   port: number
   isReady(): Promise<boolean>
   isLeading(): boolean
+  /** Of nodes, as last measured; none unless this worker leads. */
+  disks(): { node: string; disk: { totalBytes: number; freeBytes: number } }[]
 }
 
 /** `/healthz`, `/readyz` and `/metrics` on the loopback address. Resolves when it listens. */
@@ -23,6 +25,23 @@ export async function openAdminServer(
       },
     }),
   )
+
+  for (const [name, help, key] of [
+    ['berth_node_disk_total_bytes', 'What can be used in all of the disk that holds images.', 'totalBytes'],
+    ['berth_node_disk_free_bytes', 'What is free of the disk that holds images.', 'freeBytes'],
+  ] as const)
+    metrics.registerMetric(
+      new Gauge({
+        name,
+        help,
+        labelNames: ['node'],
+        registers: [],
+        collect() {
+          this.reset()
+          for (const { node, disk } of options.disks()) this.set({ node }, disk[key])
+        },
+      }),
+    )
 
   async function answer(path: string): Promise<{ status: number; type?: string; body: string }> {
     if (path === '/healthz') return { status: 200, body: 'ok\n' }

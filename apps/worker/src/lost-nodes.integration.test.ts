@@ -30,6 +30,49 @@ describe.concurrent('a node', () => {
     await vi.waitFor(() => expect(bench.served(revision)).toMatchObject([{ node: 'n2' }]), patient)
   })
 
+  test('that is down is named to routers with what was sent there, and no more once it is back', async (context) => {
+    const { bench, engine } = await openBench(context)
+    await bench.insertNode('n1', engine)
+    await bench.startWorker()
+    await bench.nodesReady('n1')
+    const { revision } = await bench.coldService({ minScale: 1 })
+    await vi.waitFor(() => expect(bench.served(revision)).toHaveLength(1), patient)
+    const [{ id } = { id: '' }] = bench.served(revision)
+    engine.fail('GET /_ping', { status: 500, message: 'on fire' })
+    await vi.waitFor(
+      () => expect(bench.router.revision(revision)).toMatchObject({ replicas: [], lost: [id] }),
+      patient,
+    )
+    engine.release()
+    await vi.waitFor(() => expect(bench.served(revision)).toMatchObject([{ id }]), patient)
+    expect(bench.router.revision(revision)).not.toHaveProperty('lost')
+  })
+
+  test('that is back gives no traffic to a replica that did not outlive its absence', async (context) => {
+    const { bench, engine } = await openBench(context)
+    await bench.insertNode('n1', engine)
+    await bench.startWorker()
+    await bench.nodesReady('n1')
+    const { revision } = await bench.coldService({ minScale: 1 })
+    await vi.waitFor(() => expect(bench.served(revision)).toHaveLength(1), patient)
+    const first = bench.served(revision)[0]?.id
+    engine.fail('GET /_ping', { status: 500, message: 'on fire' })
+    await vi.waitFor(() => expect(bench.served(revision)).toEqual([]), patient)
+    for (const container of engine.containers()) engine.state.remove(container)
+    let servedAgain = false
+    const sampling = setInterval(
+      () => (servedAgain ||= bench.served(revision).some(({ id }) => id === first)),
+      2,
+    )
+    engine.release()
+    // Long enough to see what is routed before the engine has said what it holds.
+    engine.delay('GET /containers/json', { ms: 300 })
+    await vi.waitFor(() => expect(bench.served(revision)).toHaveLength(1), patient)
+    clearInterval(sampling)
+    expect(bench.served(revision)[0]?.id).not.toBe(first)
+    expect(servedAgain).toBe(false)
+  })
+
   test('that is lost together with most others says that nothing is rescheduled, and so does the service', async (context) => {
     const { bench, engine } = await openBench(context)
     const others = [await bench.startEngine(), await bench.startEngine()]

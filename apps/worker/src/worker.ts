@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import { openAdminServer } from './admin-server.ts'
 import type { WorkerConfig } from './config.ts'
 import { openControlServer } from './leader/control-server.ts'
-import { lead, type Led } from './leader/lead.ts'
+import { lead, type Leading } from './leader/lead.ts'
 import { startLeadership } from './leader/leadership.ts'
 import { openRouterHub } from './leader/router-hub.ts'
 import { startReconciler } from './reconcile/reconciler.ts'
@@ -28,7 +28,7 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Wo
     return part
   }
   const worker = newId('WorkerId')
-  let leads: Led | undefined
+  let leads: Leading | undefined
 
   async function close(): Promise<void> {
     const failures: Error[] = []
@@ -88,8 +88,8 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Wo
                 busybox: config.busybox,
                 redisHealthy: () => relay.healthy(),
                 reconcile: (service) => reconciler.nudge(service, 'swept'),
-                onLeading: (led) => {
-                  leads = led
+                onLeading: (leading) => {
+                  leads = leading
                 },
               },
               term,
@@ -110,7 +110,12 @@ export async function startWorker(config: WorkerConfig, log: Logger): Promise<Wo
     const isLeading = () => leads !== undefined
     const admin = opened(
       'admin server',
-      await openAdminServer({ port: config.adminPort, isReady, isLeading }),
+      await openAdminServer({
+        port: config.adminPort,
+        isReady,
+        isLeading,
+        disks: () => leads?.disks() ?? [],
+      }),
     )
     return { adminPort: admin.port, isLeading, close }
   } catch (error) {

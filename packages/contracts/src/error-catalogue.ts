@@ -25,6 +25,7 @@ export const errorCatalogue = {
   'being-deleted': { status: 409, title: 'The resource is being deleted', retryable: true },
   conflict: { status: 409, title: 'The resource does not allow this now', retryable: false },
   'in-use': { status: 409, title: 'The resource is in use', retryable: false },
+  'no-room': { status: 409, title: 'What runs there would not fit elsewhere', retryable: false },
   'precondition-failed': { status: 412, title: 'The resource has changed since', retryable: false },
   'idempotency-key-reused': {
     status: 422,

@@ -31,9 +31,10 @@ export type ReplicaRoute = z.infer<typeof replicaRoute>
  * One revision, keyed by its uid. `queueDeadlineMs` is how long a request may wait for a slot. `blocked` is set
  * when no replica can come: requests that wait are answered 503 with its reason at once. `atMaxScale` tells that
  * no further replica will come, so a full queue is 429 and not 503. `leaving` are replicas that are retired for good
- * and not only stepped down: their WebSockets are asked to close. A revision that no host leads to is in the table
- * only for the sake of these. `lateBecause` is the reason for which replicas that are there take no requests, for those
- * that waited in vain.
+ * and not only stepped down: their WebSockets are asked to close. `lost` are replicas on nodes that are down: what was
+ * sent to them is broken off, unless the router finds that they are still there. A revision that no host leads to is in
+ * the table only for the sake of these two. `lateBecause` is the reason for which replicas that are there take no
+ * requests, for those that waited in vain.
  */
 export const revisionRoute = z.object({
   uid: z.string(),
@@ -49,6 +50,7 @@ export const revisionRoute = z.object({
   replicas: z.array(replicaRoute),
   leaving: z.array(z.string()).optional(),
   lateBecause: z.string().optional(),
+  lost: z.array(z.string()).optional(),
 })
 export type RevisionRoute = z.infer<typeof revisionRoute>
 

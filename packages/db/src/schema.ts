@@ -80,6 +80,10 @@ export const nodes = pgTable('nodes', {
   scheduling: text('scheduling', { enum: nodeScheduling }).notNull().default('active'),
   capacity: jsonb('capacity').$type<{ cpuMillis: number; memoryBytes: number } | null>(),
   systemReservedBytes: bytes('system_reserved_bytes'),
+  /** Null unless it is drained. */
+  drainStartedAt: instant('drain_started_at'),
+  /** How many replicas it held then. */
+  drainTotal: integer('drain_total'),
   deletedAt: instant('deleted_at'),
   createdAt: createdAt(),
   updatedAt: instant('updated_at').notNull().defaultNow(),
@@ -101,6 +105,10 @@ export const nodeStatus = pgTable('node_status', {
   architecture: text('architecture'),
   /** False where a connect to a published port succeeds although nothing listens behind it. */
   honestPorts: boolean('honest_ports'),
+  /** Of the file system that holds the engine's images; null until it was measured. */
+  diskTotalBytes: bytes('disk_total_bytes'),
+  diskFreeBytes: bytes('disk_free_bytes'),
+  diskAt: instant('disk_at'),
   lastSeenAt: instant('last_seen_at'),
   epoch: bigint('epoch', { mode: 'number' }).notNull().default(0),
 })

@@ -9,10 +9,10 @@ import { logs } from './logs.ts'
 import * as networks from './networks.ts'
 import { info, usage } from './node-facts.ts'
 import { pull } from './pull.ts'
-import { readListeners } from './sandbox-reads.ts'
 import { readVolume, writeVolume } from './volume-archive.ts'
 import { measureVolume } from './volume-size.ts'
 import * as volumes from './volumes.ts'
+import { readDisk, readListeners } from './sandbox-reads.ts'
 
 const rememberedUsers = 500
 
@@ -54,10 +54,12 @@ export function connectEngine(endpoint: EngineEndpoint, options: EngineOptions =
     list: ({ installation }) => containers.list(engine, installation),
     networkAddressOf: (sandboxId) => containers.networkAddressOf(engine, sandboxId),
     readListeners: (sandboxId) => readListeners(engine, sandboxId),
+    readDisk: (sandboxId) => readDisk(engine, sandboxId),
     logs: (id, request = {}) => logs(engine, id, request),
     usage: (id) => usage(engine, id),
     events: (sinceMs, signal) => events(engine, sinceMs, signal),
     inspectImage: (reference) => images.inspectImage(engine, reference),
+    listImages: () => images.listImages(engine),
     pull: (request, fence) => pull(engine, request, fence),
     loadImage: (tar, fence, signal) => images.loadImage(engine, tar, fence, signal),
     saveImage: (reference, signal) => images.saveImage(engine, reference, signal),

@@ -131,6 +131,12 @@ export type ImageState = {
   repoDigests: string[]
 }
 
+/** A line of `listImages`. `tags` and `digests` are all the names that the engine has for it. */
+export type ImageSummary = { id: string; tags: string[]; digests: string[] }
+
+/** Of a file system, in bytes: what can be used in all, and what of it is free. */
+export type DiskSpace = { totalBytes: number; freeBytes: number }
+
 export type RegistryAuth = { username: string; password: string } | { identityToken: string }
 
 export type PullProgress = { layer: string; status: string; doneBytes: number; totalBytes: number }
@@ -230,6 +236,8 @@ export type ContainerRuntime = {
   list(filter: { installation: string }): Promise<ContainerSummary[]>
   /** The sandbox's own address on its network, null while it has none. */
   networkAddressOf(sandboxId: string): Promise<string | null>
+  /** The file system that holds the engine's containers, as the sandbox's busybox sees it below its root. */
+  readDisk(sandboxId: string): Promise<DiskSpace>
   /** What listens inside the replica's network namespace, read there by the sandbox's busybox. */
   readListeners(sandboxId: string): Promise<Listener[]>
   /** Ends when the container ends (with `follow`), when the signal aborts, or when the loop is left. */
@@ -239,6 +247,8 @@ export type ContainerRuntime = {
   events(sinceMs: number, signal: AbortSignal): AsyncIterable<EngineEvent>
 
   inspectImage(reference: string): Promise<ImageState | null>
+  /** All that have a name, whoever brought them. 5 s. */
+  listImages(): Promise<ImageSummary[]>
   /** Fetches by digest and names the result `localImageName(repository, digest)`. */
   pull(request: PullRequest, fence: Fence): Promise<ImageState>
   /** Feeds a tar as `docker save` or `streamImageTar` write it. What the engine says it has loaded. */

@@ -86,6 +86,8 @@ export const networkListAnswer = z.array(
 )
 
 export const volumeAnswer = z.object({ Name: z.string(), Labels: labels })
+/** Without names these are null, or `<none>:<none>`. */
+export const imageListAnswer = z.array(z.object({ Id: z.string(), RepoTags: strings, RepoDigests: strings }))
 
 export const imageAnswer = z.object({
   Id: z.string(),

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import { pipeline, type Readable } from 'node:stream'
 import { z } from 'zod'
-import type { BuildRequest, Fence, ImageState } from './container-runtime.ts'
-import { imageAnswer, readAnswer } from './engine-answers.ts'
+import type { BuildRequest, Fence, ImageState, ImageSummary } from './container-runtime.ts'
+import { imageAnswer, imageListAnswer, readAnswer } from './engine-answers.ts'
 import type { EngineConnection, EngineRequest, EngineStream } from './engine-connection.ts'
 import { EngineError } from './engine-error.ts'
 import { connectionFailure } from './engine-failure.ts'
@@ -48,6 +48,23 @@ export async function inspectImage(engine: EngineConnection, reference: string):
     repoTags: image.RepoTags ?? [],
     repoDigests: image.RepoDigests ?? [],
   }
+}
+
+export async function listImages(engine: EngineConnection): Promise<ImageSummary[]> {
+  const what = 'list images'
+  const { body } = await engine.read({
+    what,
+    method: 'GET',
+    path: '/images/json',
+    limitMs: engine.limits.readMs,
+  })
+  const named = (names: string[] | null | undefined) =>
+    (names ?? []).filter((name) => !name.startsWith('<none>'))
+  return readAnswer(imageListAnswer, body, what).map(({ Id, RepoTags, RepoDigests }) => ({
+    id: Id,
+    tags: named(RepoTags),
+    digests: named(RepoDigests),
+  }))
 }
 
 export async function tagImage(

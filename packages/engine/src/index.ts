@@ -6,7 +6,7 @@ export * from './engine-error.ts'
 export { type EngineLimits, engineLimits } from './engine-limits.ts'
 export { berthLabels } from './labels.ts'
 export * from './listeners.ts'
-export { localImageName } from './local-image-name.ts'
+export { digestOfLocalName, localImageName } from './local-image-name.ts'
 export { ensureSandboxImage, sandboxImage } from './sandbox-image.ts'
 export {
   formatReference,

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import type { DiskSpace } from './container-runtime.ts'
 import { execAnswer, readAnswer } from './engine-answers.ts'
 import type { EngineConnection } from './engine-connection.ts'
 import { EngineError } from './engine-error.ts'
@@ -20,6 +21,26 @@ export async function readListeners(engine: EngineConnection, sandboxId: string)
   // Without IPv6 the second file is missing and `cat` says so; without the first nothing was read at all.
   if (!text.includes('local_address')) throw new EngineError('EngineFailure', `${what}: nothing was read`)
   return parseListeners(text)
+}
+
+/**
+ * The sandbox's root lies on the engine's own file system, wherever the engine is. Total is what is used and what is
+ * available together: blocks that are kept for root, or for nobody, count as neither.
+ */
+export async function readDisk(engine: EngineConnection, sandboxId: string): Promise<DiskSpace> {
+  const what = `read the disk of sandbox ${sandboxId.slice(0, 12)}`
+  const text = await execRead(engine, sandboxId, ['/bin/busybox', 'df', '-P', '-k', '/'], what)
+  const disk = parseDisk(text)
+  if (disk === undefined) throw new EngineError('EngineFailure', `${what}: nothing was read`)
+  return disk
+}
+
+/** From POSIX `df -P -k`: file system, blocks, used, available, capacity, where it is mounted. */
+export function parseDisk(text: string): DiskSpace | undefined {
+  const [, used, available] = /\s(\d+)\s+(\d+)\s+\d+%\s+\/\s*$/.exec(text) ?? []
+  if (used === undefined || available === undefined) return undefined
+  const freeBytes = Number(available) * 1024
+  return { totalBytes: Number(used) * 1024 + freeBytes, freeBytes }
 }
 
 /**

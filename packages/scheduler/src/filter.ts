@@ -1,3 +1,4 @@
+import { minDiskFreeRatio } from './disk.ts'
 import { freeCpuMillis, freeMemoryBytes, type PlacementNode, type PlacementRequest } from './node.ts'
 import { formatCpu, formatMemory } from './quantity.ts'
 
@@ -8,9 +9,6 @@ export type Filter = {
   /** Why, without the count. `nodes` are those that it refused, at least one. */
   explain(nodes: readonly PlacementNode[], request: PlacementRequest): string
 }
-
-/** Below this an image may fill the disk of its node, and every replica there suffers. */
-const minDiskFreeRatio = 0.05
 
 /** In the order in which they are asked: the first that refuses a node names the reason. */
 export const placementFilters: readonly Filter[] = [
@@ -66,7 +64,7 @@ export const placementFilters: readonly Filter[] = [
     check: (node) => node.diskFreeRatio === undefined || node.diskFreeRatio >= minDiskFreeRatio,
     explain: (nodes) => {
       const free = Math.max(...nodes.map((node) => node.diskFreeRatio ?? 0))
-      return `disk ${Math.floor(free * 100)} % free, ${minDiskFreeRatio * 100} % needed`
+      return `disk ${Math.floor(free * 100)} % free, ${Math.round(minDiskFreeRatio * 100)} % needed`
     },
   },
   {

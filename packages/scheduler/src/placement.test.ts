@@ -43,7 +43,7 @@ describe('a refusal', () => {
       { boundTo: { nodeId: 'id-b', node: 'b', volume: 'data' } },
       '1 node: volume "data" is on b',
     ],
-    ['disk', { diskFreeRatio: 0.021 }, {}, '1 node: disk 2 % free, 5 % needed'],
+    ['disk', { diskFreeRatio: 0.129 }, {}, '1 node: disk 12 % free, 15 % needed'],
     ['memory', full, {}, '1 node: memory 512Mi asked, 300Mi free'],
     ['cpu', {}, { cpuMillis: 2500 }, '1 node: cpu 2500m asked, 2 free'],
   ])('by %s explains itself', (filter, node, request, message) => {

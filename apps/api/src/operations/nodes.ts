@@ -17,6 +17,7 @@ import { entityTag, requireMatch } from '../http/entity-tag.ts'
 import { parseBody } from '../http/parse-with.ts'
 import { changedColumns } from './changed-columns.ts'
 import { mergePatch } from './merge-patch.ts'
+import { drainView, requireRoomElsewhere } from './node-drain.ts'
 
 /** Throws `ApiError` invalid-field or already-exists. */
 export async function registerNode(
@@ -47,19 +48,24 @@ export async function registerNode(
 /** `changed` is false when nothing was written. */
 export type NodeChange = { picture: desired.NodePicture; changed: boolean }
 
-/** JSON merge patch. Throws `ApiError` not-found, invalid-field, precondition-failed, in-use or being-deleted. */
+/**
+ * JSON merge patch. Throws `ApiError` not-found, invalid-field, precondition-failed, in-use, being-deleted, or no-room
+ * for a drain that is not forced.
+ */
 export async function changeNode(
   context: ApiContext,
   tx: Transaction,
   name: string,
   patch: NodePatch,
   ifMatch: string | undefined,
+  { force }: { force: boolean } = { force: false },
 ): Promise<NodeChange> {
   const node = await lockNode(tx, name, ifMatch)
   if (patch.endpoint !== undefined || patch.tls !== undefined) checkEndpointChange(node, patch)
   if (patch.pool !== undefined) await requirePool(tx, patch.pool)
   if (patch.address !== undefined && patch.address !== node.address) await requireEmpty(tx, node)
   const changes = changedColumns(node, patchedColumns(context, node, patch))
+  if (changes?.scheduling === 'draining' && !force) await requireRoomElsewhere(tx, node)
   if (changes !== undefined) await desired.updateNodeRow(tx, node.uid, changes)
   return { picture: await readNode(tx, name), changed: changes !== undefined }
 }
@@ -97,7 +103,8 @@ export async function removeNode(tx: Transaction, name: string, ifMatch: string 
   await desired.markNodeDeleted(tx, node.uid)
 }
 
-export function nodeView({ node, status, reserved, replicas }: desired.NodePicture): NodeView {
+export function nodeView(picture: desired.NodePicture): NodeView {
+  const { node, status, reserved, replicas } = picture
   return {
     name: node.name,
     uid: node.uid,
@@ -108,6 +115,7 @@ export function nodeView({ node, status, reserved, replicas }: desired.NodePictu
     labels: node.labels,
     tls: node.tls !== null,
     scheduling: node.scheduling,
+    drain: drainView(picture),
     capacity: capacityView(node.capacity?.cpuMillis, node.capacity?.memoryBytes),
     systemReserved: node.systemReservedBytes === null ? null : formatMemory(node.systemReservedBytes),
     deleting: node.deletedAt !== null,
@@ -119,11 +127,18 @@ export function nodeView({ node, status, reserved, replicas }: desired.NodePictu
       capacity: capacityView(status?.cpuMillis, status?.memoryBytes),
       reserved: { cpu: reserved.cpuMillis / 1000, memory: formatMemory(reserved.memoryBytes) },
       replicas,
+      disk: diskView(status),
       engineVersion: status?.engineVersion ?? null,
       architecture: status?.architecture ?? null,
       lastSeenAt: status?.lastSeenAt?.toISOString() ?? null,
     },
   }
+}
+
+function diskView(status: desired.NodePicture['status']): NodeView['status']['disk'] {
+  if (status?.diskAt == null) return null
+  const { diskTotalBytes, diskFreeBytes, diskAt } = status
+  return { totalBytes: diskTotalBytes ?? 0, freeBytes: diskFreeBytes ?? 0, at: diskAt.toISOString() }
 }
 
 async function lockNode(

@@ -1,5 +1,6 @@
 import {
   listOf,
+  nodeDrainRequest,
   nodePatch,
   nodeSpec,
   nodeView as nodeSchema,
@@ -112,6 +113,17 @@ export function nodeRoutes(context: ApiContext): Route[] {
     }),
     schedulingRoute('cordon', 'cordoned', 'Place nothing more on a node'),
     schedulingRoute('uncordon', 'active', 'Place on a node again'),
-    schedulingRoute('drain', 'draining', 'Move everything off a node'),
+    writeRoute({
+      method: 'post',
+      path: '/nodes/{node}/drain',
+      access: 'platform',
+      conditional: true,
+      summary: 'Move everything off a node',
+      tag,
+      body: nodeDrainRequest,
+      answers: { 200: unchanged, 202: accepted },
+      handle: async ({ tx, param, body, ifMatch }) =>
+        changeAnswer(await changeNode(context, tx, param('node'), { scheduling: 'draining' }, ifMatch, body)),
+    }),
   ]
 }

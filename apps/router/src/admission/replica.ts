@@ -1,4 +1,5 @@
 import type { ReplicaRoute } from '@berth/contracts'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Upstream } from '../upstream/upstream.ts'
 
 /*
@@ -7,13 +8,16 @@ import type { Upstream } from '../upstream/upstream.ts'
  * listed     in the table, takes requests while it has a free slot and is not out
  * out        listed, but connecting failed lately: takes no request until `outUntil`
  * withdrawn  in the table no more: takes no request, those in flight go on. When it is `leaving` as well, it will not
- *            come back, and what may live for ever is asked to end
+ *            come back, and what may live for ever is asked to end. When its node is down, and nobody accepts a
+ *            connection there either, what was sent to it is broken off
  * closing    withdrawn and empty: its sockets are being closed
  * gone       nothing of it is left here
  */
 
 const firstOutageMs = 100
 const longestOutageMs = 5000
+/** An engine that hangs takes its node down and leaves the apps there running: then we look again. */
+const lookAgainMs = 2000
 
 /** A taken slot. `release` gives it back; called again it does nothing. */
 export type Claim = {
@@ -38,6 +42,8 @@ export class Replica {
   closing = false
   #leaving = false
   readonly #onLeave = new Set<() => void>()
+  #lost = false
+  readonly #onLost = new Set<() => void>()
   /** How often it has been out. */
   outages = 0
   /** Outages since it last answered. */
@@ -72,6 +78,28 @@ export class Replica {
     this.#onLeave.add(listener)
     if (this.#leaving) listener()
     return () => void this.#onLeave.delete(listener)
+  }
+
+  /** Its node is down, or (with false) is not any more. */
+  noteLost(lost: boolean): void {
+    if (lost === this.#lost) return
+    this.#lost = lost
+    if (lost) void this.#breakOffWhenGone()
+  }
+
+  /** Calls `listener` when what was sent to the replica is lost. Returns how to stop that. */
+  onLost(listener: () => void): () => void {
+    this.#onLost.add(listener)
+    return () => void this.#onLost.delete(listener)
+  }
+
+  async #breakOffWhenGone(): Promise<void> {
+    while (this.#lost && this.inFlight > 0) {
+      const answers = await this.upstream.answers()
+      if (!this.#lost) return
+      if (!answers) for (const listener of this.#onLost) listener()
+      await delay(lookAgainMs, undefined, { ref: false })
+    }
   }
 
   /** Takes a slot in this very tick. The caller has asked `hasFreeSlot`. */

@@ -10,7 +10,8 @@ import { RevisionAdmission } from './revision.ts'
 afterEach(() => void vi.useRealTimers())
 
 const silent: Upstream = {
-  send: () => ({ resume: () => undefined, abort: () => undefined }),
+  send: () => ({ resume: () => undefined, abort: () => undefined, breakOff: () => undefined }),
+  answers: () => Promise.resolve(true),
   close: () => Promise.resolve(),
 }
 

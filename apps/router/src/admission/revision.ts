@@ -76,14 +76,17 @@ export class RevisionAdmission {
       const upstream = this.#events.connect(replica, route.concurrency)
       this.#replicas.set(replica.id, new Replica(replica, route.concurrency, upstream, this.#events.now()))
     }
-    this.retire(route.leaving)
+    this.release(route)
     this.#pump()
     if (route.blocked && route.replicas.length === 0) this.#refuseAll({ kind: 'blocked', ...route.blocked })
   }
 
-  /** Those of its withdrawn replicas are gone for good and not only stepped down. */
-  retire(ids: readonly string[] = []): void {
-    for (const id of ids) this.#departing.get(id)?.leave()
+  /** What the table says of its withdrawn replicas: gone for good and not only stepped down, or lost with their node. */
+  release({ leaving = [], lost = [] }: Pick<RevisionRoute, 'leaving' | 'lost'>): void {
+    for (const replica of this.#departing.values()) {
+      if (leaving.includes(replica.id)) replica.leave()
+      replica.noteLost(lost.includes(replica.id))
+    }
   }
 
   /** No host leads to the revision any more: nobody waits any longer, replicas drain. */
@@ -237,6 +240,7 @@ export class RevisionAdmission {
     if (replica.route.address !== route.address || replica.route.port !== route.port) return false
     this.#departing.delete(replica.id)
     replica.withdrawn = false
+    replica.noteLost(false)
     this.#replicas.set(replica.id, replica)
     return true
   }

@@ -52,7 +52,7 @@ export class Revisions {
     for (const replica of this.#leaving) if (!replica.withdrawn) this.#leaving.delete(replica)
     for (const [uid, revision] of this.#departing) {
       if (revision.inFlight === 0) this.#departing.delete(uid)
-      else revision.retire(table.revisions.get(uid)?.leaving)
+      else revision.release(table.revisions.get(uid) ?? {})
     }
   }
 

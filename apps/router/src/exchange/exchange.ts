@@ -71,6 +71,7 @@ export class Exchange {
   #call: UpstreamCall | undefined
   #leaveQueue: (() => void) | undefined
   #tunnel: Duplex | undefined
+  #stopWatching: (() => void) | undefined
   #retries = 0
   #queuedMs = 0
   #status = 0
@@ -214,7 +215,16 @@ export class Exchange {
       },
       this.#listener(revision, claim),
     )
-    if (this.#claim === claim) this.#call = call
+    if (this.#claim === claim) {
+      this.#call = call
+      this.#stopWatching = claim.replica.onLost(() => this.#nodeLost())
+    }
+  }
+
+  /** The node of the replica is gone: no answer comes any more, and no end of one. */
+  #nodeLost(): void {
+    this.#tunnel?.destroy()
+    this.#call?.breakOff('the node of the replica is down')
   }
 
   #listener(revision: RevisionAdmission, claim: Claim): UpstreamListener {
@@ -349,6 +359,8 @@ export class Exchange {
   #release(): void {
     const claim = this.#claim
     this.#claim = undefined
+    this.#stopWatching?.()
+    this.#stopWatching = undefined
     claim?.release()
   }
 

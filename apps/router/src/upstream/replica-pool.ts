@@ -1,5 +1,6 @@
 import type { ReplicaRoute } from '@berth/contracts'
 import { buildConnector, Pool, type Dispatcher } from 'undici'
+import { acceptsConnection } from './accepts-connection.ts'
 import { failureKind } from './failure-kind.ts'
 import type { Upstream, UpstreamFailure, UpstreamListener, UpstreamRequest } from './upstream.ts'
 
@@ -31,6 +32,7 @@ export function openReplicaPool(route: ReplicaRoute, concurrency: number): Upstr
   })
   return {
     send: (request, listener) => dispatch(pool, request, listener),
+    answers: () => acceptsConnection(route, connectTimeoutMs),
     close: () => pool.destroy(),
   }
 }
@@ -39,8 +41,9 @@ function unreachable(origin: string): Upstream {
   return {
     send(_request, listener) {
       listener.failed({ kind: 'connect', written: false, received: false, message: `no URL: ${origin}` })
-      return { resume: () => undefined, abort: () => undefined }
+      return { resume: () => undefined, abort: () => undefined, breakOff: () => undefined }
     },
+    answers: () => Promise.resolve(false),
     close: () => Promise.resolve(),
   }
 }
@@ -133,6 +136,11 @@ function dispatch(pool: Pool, request: UpstreamRequest, listener: UpstreamListen
       if (over) return
       over = true
       controller?.abort(new Error('given up'))
+    },
+    breakOff(why: string) {
+      if (over) return
+      fail('died', why)
+      controller?.abort(new Error(why))
     },
   }
 }

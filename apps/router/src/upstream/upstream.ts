@@ -37,11 +37,15 @@ export type UpstreamCall = {
   resume(): void
   /** Closes the connection of this request; the listener hears nothing more. */
   abort(): void
+  /** Closes the connection of this request, for which the listener hears that it died. */
+  breakOff(why: string): void
 }
 
 /** The connections to one replica. */
 export type Upstream = {
   send(request: UpstreamRequest, listener: UpstreamListener): UpstreamCall
+  /** Whether somebody accepts a new connection within 2 s. */
+  answers(): Promise<boolean>
   /** Resolves when every socket to the replica is closed. Requests that are under way are broken off. */
   close(): Promise<void>
 }

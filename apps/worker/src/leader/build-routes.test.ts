@@ -1,4 +1,4 @@
-import type { ReplicaId, RevisionUid } from '@berth/contracts'
+import type { NodeUid, ReplicaId, RevisionUid } from '@berth/contracts'
 import { describe, expect, test } from 'vitest'
 import { buildRoutes, type RoutedService } from './build-routes.ts'
 import { aReplica, aRevision, aService } from './testing/picture.ts'
@@ -12,6 +12,7 @@ function routed(change: Partial<RoutedService> = {}): RoutedService {
     revisions: [aRevision(), second],
     replicas: [aReplica()],
     nodeName: () => 'n1',
+    isDown: () => false,
     blocked: () => null,
     ...change,
   }
@@ -65,6 +66,22 @@ describe('the routes of a service', () => {
     const [beside] = buildRoutes(routed({ replicas: [unready, other] }), 'localhost').revisions
     expect(beside?.replicas.map((replica) => replica.id)).toEqual(['rep-2'])
     expect(beside).not.toHaveProperty('lateBecause')
+  })
+
+  test('name the replicas whose node is down as lost, whatever has become of them, also without traffic', () => {
+    const lost = [
+      aReplica({ id: 'rep-2' as ReplicaId, revisionUid: second.uid, serving: false }),
+      aReplica({ id: 'rep-3' as ReplicaId, revisionUid: second.uid, serving: false, state: 'failed' }),
+      aReplica({ id: 'rep-4' as ReplicaId, revisionUid: second.uid, serving: false, rung: 'frozen' }),
+    ]
+    const replicas = [aReplica({ serving: false, nodeUid: 'nod-2' as NodeUid }), ...lost]
+    const [first, other] = buildRoutes(
+      routed({ replicas, isDown: (node) => node === 'nod-1' }),
+      'localhost',
+    ).revisions
+    expect(first).toMatchObject({ uid: 'rev-1', replicas: [] })
+    expect(first).not.toHaveProperty('lost')
+    expect(other).toMatchObject({ uid: 'rev-2', lost: ['rep-2', 'rep-3'] })
   })
 
   test('name the replicas that are retired, and not those that step down', () => {

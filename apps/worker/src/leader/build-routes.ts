@@ -16,6 +16,7 @@ export type RoutedService = {
   revisions: readonly RevisionView[]
   replicas: readonly ReplicaView[]
   nodeName(uid: string): string
+  isDown(node: string): boolean
   blocked(revision: RevisionUid): Blocked | null
 }
 
@@ -26,7 +27,7 @@ const unknownStartMs = 1000
 
 /**
  * The hosts and revisions that routers need for a service: its own host with the traffic split, one host per tag,
- * every revision that one of them names, and every revision of which a replica is leaving. A service that is being
+ * every revision that one of them names, and every revision of which a replica is leaving or lost. A service that is being
  * deleted has no hosts.
  */
 export function buildRoutes(input: RoutedService, domain: string): ServiceRoutes {
@@ -49,7 +50,8 @@ export function buildRoutes(input: RoutedService, domain: string): ServiceRoutes
   }
   if (own.length > 0) hosts.unshift(host(service, domain, null, own))
   for (const revision of input.revisions)
-    if (leavingOf(input, revision).length > 0) routed.set(revision.uid, revision)
+    if (leavingOf(input, revision).length + lostOf(input, revision).length > 0)
+      routed.set(revision.uid, revision)
   return {
     service: service.uid,
     hosts,
@@ -75,6 +77,7 @@ function host(
 function revisionRoute(input: RoutedService, revision: RevisionView): RevisionRoute {
   const { service } = input
   const leaving = leavingOf(input, revision)
+  const lost = lostOf(input, revision)
   const timeoutMs = revision.template.timeoutSeconds * 1000
   const slowest = Math.max(revision.startMs.cold ?? unknownStartMs, revision.startMs.parked ?? 0)
   return {
@@ -94,6 +97,7 @@ function revisionRoute(input: RoutedService, revision: RevisionView): RevisionRo
       .sort((a, b) => (a.id < b.id ? -1 : 1)),
     ...(leaving.length > 0 ? { leaving } : {}),
     ...lateBecause(input, revision),
+    ...(lost.length > 0 ? { lost } : {}),
   }
 }
 
@@ -110,6 +114,15 @@ function lateBecause({ replicas }: RoutedService, { uid }: RevisionView): { late
 function leavingOf({ replicas }: RoutedService, { uid }: RevisionView): string[] {
   return replicas
     .filter(({ revisionUid, state, serving }) => revisionUid === uid && state === 'draining' && !serving)
+    .map(({ id }) => id)
+    .sort()
+}
+
+/** Replicas that may have had requests when their node went down, whatever has become of their rows since. */
+function lostOf(input: RoutedService, { uid }: RevisionView): string[] {
+  return input.replicas
+    .filter(({ revisionUid, rung, serving }) => revisionUid === uid && rung === 'running' && !serving)
+    .filter(({ nodeUid }) => input.isDown(nodeUid))
     .map(({ id }) => id)
     .sort()
 }

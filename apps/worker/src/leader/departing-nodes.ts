@@ -3,6 +3,7 @@ import type { ContainerRuntime, Fence } from '@berth/engine'
 import type { Logger } from 'pino'
 import { isLeaseLost } from '../replicas/index.ts'
 import { appsFirst, removeEach } from './garbage.ts'
+import type { NodeLanes } from './node-lanes.ts'
 
 /** An engine that answers and still cannot be cleaned up for so long is left as it is. */
 const patienceMs = 60_000
@@ -16,6 +17,7 @@ export type DepartingNodesOptions = {
   /** Replicas and spares of other nodes: the same engine may be registered again under another name already. */
   ownersElsewhere(node: NodeUid): Promise<ReadonlySet<string>>
   forget(node: NodeUid): Promise<void>
+  lanes: NodeLanes
   fence: Fence
   log: Logger
   now: () => number
@@ -65,7 +67,7 @@ export function createDepartingNodes(options: DepartingNodesOptions): { tick(): 
     async tick() {
       const departing = await options.departing()
       for (const uid of since.keys()) if (!departing.some((node) => node.uid === uid)) since.delete(uid)
-      for (const { uid, name } of departing) await depart(uid, name)
+      for (const { uid, name } of departing) options.lanes.run(uid, () => depart(uid, name))
     },
   }
 }

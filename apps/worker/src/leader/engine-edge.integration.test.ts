@@ -11,6 +11,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openControlServer } from './control-server.ts'
 import { createDepartingNodes, type DepartingNodesOptions } from './departing-nodes.ts'
 import { collectGarbage, minGarbageAgeMs } from './garbage.ts'
+import { createNodeLanes } from './node-lanes.ts'
 import { NodeRefusedError, registerNode } from './node-registration.ts'
 import { aNode } from './testing/picture.ts'
 
@@ -82,18 +83,22 @@ describe('registering a node', () => {
 
 describe('a round of garbage collection', () => {
   let transferring = false
-  const round = (owners: string[], age: number) =>
-    collectGarbage({
+  async function round(owners: string[], age: number): Promise<void> {
+    const lanes = createNodeLanes('garbage', log)
+    await collectGarbage({
       installation,
       nodes: () => [aNode()],
       runtimeOf: () => runtime,
       belongings: () => Promise.resolve({ owners: new Set(owners), networks: new Set() }),
       collectRows: () => Promise.resolve(),
       transferring: () => transferring,
+      lanes,
       fence: heldFence,
       log,
       now: () => Date.now() + age,
     })
+    await lanes.idle()
+  }
 
   test('removes the container of a replica that nobody knows and keeps the others', async () => {
     await makeSandbox('rep-known')
@@ -145,17 +150,25 @@ describe('a node that leaves', () => {
   })
 
   function leaving(change: Partial<DepartingNodesOptions> = {}) {
-    return createDepartingNodes({
+    const lanes = createNodeLanes('departure', log)
+    const nodes = createDepartingNodes({
       installation,
       departing: async () => (forgotten.length === 0 ? [{ uid, name: 'n1' }] : []),
       runtimeOf: () => runtime,
       ownersElsewhere: async () => new Set<string>(),
       forget: async (node) => void forgotten.push(node),
+      lanes,
       fence: heldFence,
       log,
       now: () => clock,
       ...change,
     })
+    return {
+      async tick() {
+        await nodes.tick()
+        await lanes.idle()
+      },
+    }
   }
 
   test('takes containers and networks of the installation with it, and nothing else', async () => {

@@ -7,6 +7,7 @@ import {
 } from '@berth/engine'
 import type { Logger } from 'pino'
 import { isLeaseLost } from '../replicas/index.ts'
+import type { NodeLanes } from './node-lanes.ts'
 import type { NodeView } from './world-model.ts'
 
 /** Younger containers may belong to a start whose row this leader has not read yet. */
@@ -29,26 +30,19 @@ export type GarbageOptions = {
   transferring(node: NodeView): boolean
   /** Deletes rows that are past their time: quarantined ports, idempotency keys, old deployments. */
   collectRows(): Promise<void>
+  lanes: NodeLanes
   fence: Fence
   log: Logger
   now?: () => number
 }
 
 /**
- * One round over all nodes that answer. Only what carries this installation's label is looked at; the decision
+ * Starts one round over all nodes that answer, each by itself, and waits for none. Only what carries this installation's label is looked at; the decision
  * whether it belongs to somebody is the database's, since a label proves nothing.
  */
 export async function collectGarbage(options: GarbageOptions): Promise<void> {
-  const ready = options.nodes().filter((node) => node.reachability === 'ready')
-  await Promise.all(
-    ready.map(async (node) => {
-      try {
-        await collectNode(options, node)
-      } catch (error) {
-        options.log.warn({ err: error, node: node.name }, 'garbage collection of a node failed')
-      }
-    }),
-  )
+  for (const node of options.nodes())
+    if (node.reachability === 'ready') options.lanes.run(node.uid, () => collectNode(options, node))
   await options.collectRows()
 }
 

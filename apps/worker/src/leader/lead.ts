@@ -3,19 +3,23 @@ import {
   collectRows,
   deleteDepartingNode,
   forgetVolume,
+  forgetNodeImages,
   freeSpares,
   listenForServiceChanges,
   readBelongings,
   readDeletedVolumes,
   readDepartingNodes,
   readNodeImages,
+  readNodeImageUse,
   readOwnersElsewhere,
   readRouters,
   readWorld,
+  recordNodeImage,
   releaseLeaseAbove,
   reserveReplica,
   unusedNetworks,
   writeLeaderAddress,
+  writeNodeDisk,
   writeRevisionFailure,
   writeRouters,
   writeServiceRoutes,
@@ -24,12 +28,14 @@ import {
   type ReplicaRow,
   type WorldReplica,
 } from '@berth/db'
-import type { RegistryAccess } from '@berth/engine'
+import { EngineError, type RegistryAccess } from '@berth/engine'
+import { freeRatio } from '@berth/scheduler'
 import type { Logger } from 'pino'
 import { startSweep } from '../reconcile/sweep.ts'
 import {
   createImageSupply,
   createStartGate,
+  measureDisk,
   replicaRows,
   type Failure,
   type ReplicaDeps,
@@ -50,6 +56,8 @@ import type { Term } from './leadership.ts'
 import { careForNodes } from './node-care.ts'
 import { fitsElsewhere } from './place-in-picture.ts'
 import { careForProbes } from './probe-care.ts'
+import { createNodeDisks, type NodeDisks } from './node-disks.ts'
+import { createNodeLanes } from './node-lanes.ts'
 import { createReplicaKeeper, type Keeper } from './replica-keeper.ts'
 import { createReplicaWatch } from './replica-watch.ts'
 import { startRound } from './rounds.ts'
@@ -83,15 +91,16 @@ export type LeadOptions = {
   redisHealthy(): boolean
   /** Asks for a reconcile pass. */
   reconcile: (service: ServiceUid) => void
-  /** Called once this worker leads with a complete picture, with what the control server asks for. */
-  onLeading(led: Led): void
+  /** Called once this worker leads with a complete picture. */
+  onLeading(leading: Leading): void
   log: Logger
 }
 
-/** What the control server asks a leader for. */
-export type Led = {
+/** What the control server and the metrics ask a leader for. */
+export type Leading = {
   locate(replica: ReplicaId): AppLocation | undefined
   transfers: VolumeTransfers
+  disks: NodeDisks['measured']
 }
 
 const refreshEveryMs = 1_000
@@ -101,6 +110,8 @@ const spareEveryMs = 1_000
 const probeEveryMs = 100
 const lossEveryMs = 1_000
 const tidyEveryMs = 2_000
+/** How soon the disk of a node that has just come is measured. */
+const diskEveryMs = 5_000
 const garbageEveryMs = 60_000
 /** What does not end by then is left to the next leader, which adopts it. */
 const farewellMs = 5_000
@@ -167,6 +178,10 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
         readyNodes()
           .filter((node) => node.uid !== uid)
           .flatMap((node) => engines.runtime(node.uid) ?? []),
+      onPresent: ({ uid }, digest) =>
+        writer.write(`image:${uid}:${digest}`, 'image', (db, lease) =>
+          recordNodeImage(db, lease, uid, digest),
+        ),
     }),
     gate: createStartGate(),
   }
@@ -190,6 +205,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
       [...picture.replicas.values()].some(
         ({ id, nodeUid, state }) => nodeUid === uid && (state === 'starting' || theKeeper.waking(id)),
       ),
+    lanes: createNodeLanes('spares', log),
     log,
   })
 
@@ -271,7 +287,9 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
 
   async function refreshAll(): Promise<void> {
     for (const uid of await engines.refresh()) nodeCare.replaced(uid)
-    for (const { nodeUid, digest } of await readNodeImages(db)) images.add(`${nodeUid} ${digest}`)
+    const held = await readNodeImages(db)
+    images.clear()
+    for (const { nodeUid, digest } of held) images.add(`${nodeUid} ${digest}`)
     environments.forget((uid) => picture.revisions.has(uid))
     restarts.forget((id) => picture.replicas.has(id))
     hub.reports.forgetRevisions((uid) => picture.revisions.has(uid as RevisionUid))
@@ -420,9 +438,30 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     runtimeOf: (uid) => (picture.nodes.get(uid)?.reachability === 'ready' ? engines.runtime(uid) : undefined),
     ownersElsewhere: (uid) => readOwnersElsewhere(db, uid),
     forget: (uid) => deleteDepartingNode(db, term.lease, uid),
+    lanes: createNodeLanes('departure', log),
     fence: term.fence,
     log,
     now,
+  })
+  const networkLanes = createNodeLanes('networks', log)
+  const garbageLanes = createNodeLanes('garbage', log)
+  const disks = createNodeDisks({
+    nodes: () => [...picture.nodes.values()],
+    runtimeOf: ({ uid }) => hostOf(uid)?.runtime,
+    async measure({ uid, address }) {
+      const host = hostOf(uid)
+      if (host === null) throw new EngineError('EngineUnreachable', 'the node is not ready any more')
+      return await measureDisk({ ...host, address }, { installation, fence: term.fence })
+    },
+    onMeasured({ uid }, disk) {
+      picture.updateNode(uid, { diskFreeRatio: freeRatio(disk) })
+      writer.write(`node:${uid}`, 'disk', (db, lease) => writeNodeDisk(db, lease, uid, disk))
+    },
+    imageUse: (uid) => readNodeImageUse(db, uid),
+    forget: (uid, digests) => forgetNodeImages(db, term.lease, uid, digests),
+    lanes: createNodeLanes('disk', log),
+    fence: term.fence,
+    log,
   })
   for (const round of [
     { ms: refreshEveryMs, what: 'refresh', work: refreshAll },
@@ -431,6 +470,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     { ms: probeEveryMs, what: 'probes', work: () => probes.tick() },
     { ms: spareEveryMs, what: 'spares', work: whileFresh(() => spares.fill()) },
     { ms: lossEveryMs, what: 'losses', work: whileFresh(() => failed.tick()) },
+    { ms: diskEveryMs, what: 'disks', work: whileFresh(() => disks.tick()) },
     { ms: tidyEveryMs, what: 'tidy', work: whileFresh(tidy) },
     { ms: garbageEveryMs, what: 'garbage', work: whileFresh(collect) },
   ])
@@ -444,7 +484,13 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   }
 
   async function tidy(): Promise<void> {
-    await collectUnusedNetworks({ deps, unused: () => unusedNetworks(db), hostOf, log })
+    await collectUnusedNetworks({
+      deps,
+      unused: () => unusedNetworks(db),
+      hostOf,
+      lanes: networkLanes,
+      log,
+    })
     await departing.tick()
     await removeDeletedVolumes({
       installation,
@@ -464,6 +510,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
       belongings: ({ uid }) => readBelongings(db, uid),
       transferring: ({ uid }) => transfers.underWay(uid),
       collectRows: () => collectRows(db, term.lease),
+      lanes: garbageLanes,
       fence: term.fence,
       log,
     })
@@ -476,7 +523,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   })
   closers.push(() => changes.close())
   tend()
-  options.onLeading({ locate, transfers })
+  options.onLeading({ locate, transfers, disks: () => disks.measured() })
 
   function locate(id: ReplicaId): AppLocation | undefined {
     const replica = picture.replicas.get(id)

@@ -96,13 +96,13 @@ export function careForNodes(options: NodeCareOptions): NodeCare {
     if (reachability === 'ready') write(node.uid, 'ready', message)
     else writeDown(node.uid)
     const now = picture.nodes.get(node.uid) ?? node
-    if (reachability === 'ready') return options.onReady(now)
-    const there = [...picture.replicas.values()].filter(
-      ({ nodeUid, serving }) => serving && nodeUid === node.uid,
-    )
-    for (const { id } of there) picture.updateReplica(id, { serving: false })
+    const there = [...picture.replicas.values()].filter(({ nodeUid }) => nodeUid === node.uid)
+    if (reachability === 'down')
+      for (const { id, serving } of there) if (serving) picture.updateReplica(id, { serving: false })
+    // Of those that serve no more, too: routers are told whether what was sent to them is lost.
     publisher.publish([...new Set(there.map(({ serviceUid }) => serviceUid))])
-    options.onDown(now)
+    if (reachability === 'ready') options.onReady(now)
+    else options.onDown(now)
   }
 
   const watch = startNodeWatch({

@@ -17,6 +17,7 @@ function setUp(reachability: NodeReachability = 'ready') {
   const hung = new Set<string>()
   const refused = new Set<string>()
   const changes: string[] = []
+  const messages: (string | null)[] = []
   const holds: (string | null)[] = []
   const verified: string[] = []
   const watch = startNodeWatch({
@@ -29,8 +30,9 @@ function setUp(reachability: NodeReachability = 'ready') {
       verified.push(node.name)
       return refused.has(node.name) ? Promise.reject(new Error('refused')) : Promise.resolve()
     },
-    onChange(node, next) {
+    onChange(node, next, message) {
       changes.push(`${node.name} ${next}`)
+      messages.push(message)
       node.reachability = next
     },
     onSeen: () => undefined,
@@ -38,7 +40,7 @@ function setUp(reachability: NodeReachability = 'ready') {
     log: pino({ level: 'silent' }),
     now: () => Date.now(),
   })
-  return { dead, hung, refused, changes, holds, verified, watch }
+  return { dead, hung, refused, changes, messages, holds, verified, watch }
 }
 
 function rejectsAfter(ms: number): Promise<never> {
@@ -72,6 +74,53 @@ describe('watching nodes', () => {
     await seconds(1)
     expect(changes).toEqual(['n1 down', 'n1 ready'])
     expect(verified).toEqual(['n1'])
+    watch.close()
+  })
+
+  test('takes a node that is lost again and again back only when its link has held for longer each time', async () => {
+    const { dead, changes, messages, watch } = setUp()
+    await seconds(1)
+    const lose = async () => {
+      dead.add('n1')
+      await seconds(3)
+      dead.clear()
+    }
+    for (const _loss of [1, 2]) {
+      await lose()
+      await seconds(2)
+    }
+    expect(changes).toEqual(['n1 down', 'n1 ready', 'n1 down', 'n1 ready'])
+    changes.splice(0)
+    for (const _loss of [3, 4, 5]) {
+      await lose()
+      await seconds(9)
+    }
+    // Lost once more, and never back in between.
+    expect(changes.filter((change) => change === 'n1 ready')).toEqual([])
+    expect(messages).toContain('it was lost 3 times within 5 minutes: ready again after 10 s without a miss')
+    await seconds(1)
+    expect(changes.at(-1)).toBe('n1 ready')
+    watch.close()
+  })
+
+  test('forgives losses after five minutes, and all of them where no other node is ready', async () => {
+    const { dead, changes, watch } = setUp()
+    await seconds(1)
+    const loseAll = async () => {
+      for (const name of names) dead.add(name)
+      await seconds(3)
+      dead.clear()
+      await seconds(2)
+    }
+    for (const _loss of [1, 2, 3, 4]) await loseAll()
+    expect(changes.filter((change) => change === 'n1 ready')).toHaveLength(4)
+    await seconds(301)
+    changes.splice(0)
+    dead.add('n2')
+    await seconds(3)
+    dead.clear()
+    await seconds(2)
+    expect(changes).toEqual(['n2 down', 'n2 ready'])
     watch.close()
   })
 

@@ -1,5 +1,5 @@
 import type { NodeReachability, NodeUid } from '@berth/contracts'
-import { decideHold, restartBackoffMs } from '@berth/scheduler'
+import { answersUntilReady, decideHold, lossMemoryMs, restartBackoffMs } from '@berth/scheduler'
 import type { Logger } from 'pino'
 import type { NodeView } from './world-model.ts'
 
@@ -8,15 +8,14 @@ import type { NodeView } from './world-model.ts'
  *
  * ready  until `missesUntilDown` pings in a row have failed, or none was answered for `silentRoundsUntilDown` rounds:
  *        an engine that hangs lets every ping run into its deadline
- * down   until `answersUntilReady` in a row have succeeded and the node was verified (`onReturn`), which is tried
- *        after a back-off when it failed
+ * down   until two in a row have succeeded, or more where the node was lost again and again, and it was verified
+ *        (`onReturn`), which is tried after a back-off when it failed
  */
 
 const pingIntervalMs = 1000
 const missesUntilDown = 3
 /** Rounds and not time: a leader that did not run itself has heard nobody. */
 const silentRoundsUntilDown = 5
-const answersUntilReady = 2
 const lossWindowMs = 30_000
 /** Soon enough for an operator who has just put right why the node was refused. */
 const maxVerifyBackoffMs = 15_000
@@ -52,6 +51,8 @@ type Watched = {
   refusals: number
   verifyAt: number
   lostAt?: number
+  /** When it was lost, within `lossMemoryMs`. */
+  losses: number[]
   seenAt?: number
   lastError?: string
 }
@@ -78,8 +79,7 @@ export function startNodeWatch(options: NodeWatchOptions): NodeWatch {
       state.silentRounds = 0
       delete state.lastError
       const first = state.seenAt === undefined
-      if (node.reachability === 'down' && (first || state.answers >= answersUntilReady))
-        await takeBack(node, state)
+      if (node.reachability === 'down' && (first || isSteady(node, state))) await takeBack(node, state)
       if (first || now() - (state.seenAt ?? 0) > 5000) {
         state.seenAt = now()
         options.onSeen(node)
@@ -87,6 +87,24 @@ export function startNodeWatch(options: NodeWatchOptions): NodeWatch {
     } catch (error) {
       miss(asked, state, error instanceof Error ? error.message : String(error))
     }
+  }
+
+  /** Whether it has answered for long enough; says so once where that takes longer than usual. */
+  function isSteady(node: NodeView, state: Watched): boolean {
+    state.losses = state.losses.filter((at) => now() - at < lossMemoryMs)
+    const losses = state.losses.length
+    const alone = !options
+      .nodes()
+      .some(({ uid, reachability }) => uid !== node.uid && reachability === 'ready')
+    const answers = answersUntilReady({ losses, alone })
+    if (state.answers >= answers) return true
+    if (state.answers === 1 && answers > answersUntilReady({ losses: 0, alone }))
+      options.onChange(
+        node,
+        'down',
+        `it was lost ${losses} times within ${lossMemoryMs / 60_000} minutes: ready again after ${answers} s without a miss`,
+      )
+    return false
   }
 
   async function takeBack(node: NodeView, state: Watched): Promise<void> {
@@ -118,6 +136,7 @@ export function startNodeWatch(options: NodeWatchOptions): NodeWatch {
 
   function lose(node: NodeView, state: Watched, message: string): void {
     state.lostAt = now()
+    state.losses.push(state.lostAt)
     log.warn({ node: node.name, reason: message }, 'node is down')
     options.onChange(node, 'down', message)
   }
@@ -170,5 +189,5 @@ export function startNodeWatch(options: NodeWatchOptions): NodeWatch {
 }
 
 function unseen(): Watched {
-  return { misses: 0, answers: 0, silentRounds: 0, asking: false, refusals: 0, verifyAt: 0 }
+  return { misses: 0, answers: 0, silentRounds: 0, asking: false, losses: [], refusals: 0, verifyAt: 0 }
 }

@@ -137,6 +137,7 @@ function placementNode(
     },
     architecture: node.architecture ?? undefined,
     overcommitCpu: node.overcommitCpu,
+    diskFreeRatio: node.diskFreeRatio,
     hasImage: hasImage(node.uid),
     frozenReplicas: own.filter(({ state, rung }) => state === 'ready' && rung === 'frozen').length,
     replicasOfService: here.filter(

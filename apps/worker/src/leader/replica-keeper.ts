@@ -4,7 +4,6 @@ import {
   markReplicaDraining,
   markReplicaFailed,
   markReplicaReady,
-  recordNodeImage,
   removeReplica,
   reserveWake,
   setReplicaRung,
@@ -201,9 +200,6 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     const readyAt = new Date()
     serve(current, { state: 'ready', rung: 'running', readyAt, ...ready, containers, hostPort })
     writer.write(id, 'ready', (db, lease) => markReplicaReady(db, lease, id))
-    writer.write(`image:${host.uid}`, 'image', (db, lease) =>
-      recordNodeImage(db, lease, host.uid, revision.imageDigest),
-    )
     if (replica.restarts === 0) startTimes.note(replica.revisionUid, 'cold', ms)
     options.onOutcome(current, null)
     log.info({ replica: id, revision: revision.name, node: host.name, ms: Math.round(ms) }, 'replica ready')

@@ -63,6 +63,7 @@ export function createRoutePublisher(
         revisions: [...world.revisions.values()].filter((revision) => revision.serviceUid === uid),
         replicas: world.replicasOfService(uid),
         nodeName: (node) => world.nodes.get(node)?.name ?? node,
+        isDown: (node) => world.nodes.get(node)?.reachability === 'down',
         blocked: (revision) => blocked.get(revision) ?? null,
       },
       options.domain,

@@ -3,12 +3,15 @@ import { createTestDatabase, type TestDatabase } from '@berth/db/testing'
 import { pino } from 'pino'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test } from 'vitest'
 import { startReplicaBench, type ReplicaBench } from '../replicas/testing/replica-bench.ts'
+import { createNodeLanes, type NodeLanes } from './node-lanes.ts'
 import { createSparePool, type SparePool } from './spare-pool.ts'
 
 const minute = 60_000
+const log = pino({ level: 'silent' })
 
 let database: TestDatabase
 let bench: ReplicaBench
+let lanes: NodeLanes
 let pool: SparePool
 let useful: boolean
 let clock: number
@@ -20,6 +23,7 @@ beforeEach(async () => {
   bench = await startReplicaBench(database.db)
   useful = true
   clock = 0
+  lanes = createNodeLanes('spares', log)
   pool = aPool()
 })
 afterEach(() => bench.stop())
@@ -31,7 +35,8 @@ function aPool(): SparePool {
     freeSpares: () => freeSpares(database.db, bench.host.uid),
     isUseful: () => useful,
     isStarting: () => false,
-    log: pino({ level: 'silent' }),
+    lanes,
+    log,
     now: () => clock,
   })
 }
@@ -44,19 +49,24 @@ async function wanted(): Promise<void> {
 const rows = () => freeSpares(database.db, bench.host.uid)
 const sandboxes = () => bench.engine.containers().map(({ id }) => id)
 
+async function fill(): Promise<void> {
+  await pool.fill()
+  await lanes.idle()
+}
+
 /** A look at the node, one second later, and a round a second after it. */
 async function look(): Promise<void> {
   clock += 1_000
   const containers = await bench.host.runtime.list({ installation: bench.deps.installation })
   pool.listed(bench.host.uid, containers, clock)
   clock += 1_000
-  await pool.fill()
+  await fill()
 }
 
 test('two spares are made for what was started, one in each round', async () => {
   await wanted()
   for (const count of [1, 2, 2]) {
-    await pool.fill()
+    await fill()
     expect(await rows()).toHaveLength(count)
   }
   expect(sandboxes()).toHaveLength(2)
@@ -64,8 +74,8 @@ test('two spares are made for what was started, one in each round', async () => 
 
 test('spares that died are removed and made anew', async () => {
   await wanted()
-  await pool.fill()
-  await pool.fill()
+  await fill()
+  await fill()
   await look()
   const before = await rows()
   bench.engine.exit(before[0]?.containerId ?? '')
@@ -83,37 +93,37 @@ test('a list that is older than a spare does not call it dead', async () => {
   await wanted()
   pool.listed(bench.host.uid, [], clock)
   clock += 1_000
-  await pool.fill()
-  await pool.fill()
+  await fill()
+  await fill()
   const before = await rows()
-  await pool.fill()
+  await fill()
   expect((await rows()).map(({ id }) => id)).toEqual(before.map(({ id }) => id))
 })
 
 test('one that an earlier leader has not finished is removed', async () => {
   const { projectUid } = await bench.replica()
   await bench.deps.rows.reserveSpare({ nodeUid: bench.host.uid, projectUid, containerPort: 8080 })
-  await pool.fill()
+  await fill()
   expect(await rows()).toEqual([])
 })
 
 test('they go when nobody has wanted them for ten minutes', async () => {
   await wanted()
-  await pool.fill()
+  await fill()
   clock += 9 * minute
-  await pool.fill()
+  await fill()
   expect(await rows()).not.toEqual([])
   clock += 2 * minute
-  await pool.fill()
+  await fill()
   expect(await rows()).toEqual([])
   expect(sandboxes()).toEqual([])
 })
 
 test('they go at once when nothing could use them any more', async () => {
   await wanted()
-  await pool.fill()
+  await fill()
   useful = false
-  await pool.fill()
+  await fill()
   expect(await rows()).toEqual([])
   expect(sandboxes()).toEqual([])
 })

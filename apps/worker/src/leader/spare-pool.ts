@@ -9,6 +9,7 @@ import {
   type ReplicaDeps,
   type ReplicaHost,
 } from '../replicas/index.ts'
+import type { NodeLanes } from './node-lanes.ts'
 
 /*
  * Network set-up is two thirds of a start, so sandboxes are made ahead: `sparesPerKey` for every node, project and
@@ -24,6 +25,8 @@ export type SpareKind = { node: NodeUid; projectUid: ProjectUid; containerPort: 
 
 type SpareKey = SpareKind & { project: string; address: string }
 
+type Try = { wantedAt: number; notBefore: number }
+
 export type SparePoolOptions = {
   deps: ReplicaDeps & { fence: Fence }
   hostOf(node: NodeUid): ReplicaHost | null
@@ -33,6 +36,7 @@ export type SparePoolOptions = {
   isUseful(kind: SpareKind): boolean
   /** While something starts on the node, spares wait. */
   isStarting(node: NodeUid): boolean
+  lanes: NodeLanes
   log: Logger
   now?: () => number
 }
@@ -42,32 +46,30 @@ export type SparePool = {
   wanted(key: SpareKey): void
   /** The node was asked for its containers at `askedAt` (as `now`), and holds these. */
   listed(node: NodeUid, containers: readonly ContainerSummary[], askedAt: number): void
-  /** Makes what is missing, and removes what has died or nobody has wanted for long; one round at a time. */
+  /**
+   * Starts to make what is missing, and to remove what has died or nobody has wanted for long: on each node by itself,
+   * one round at a time, at most one spare of a kind in each.
+   */
   fill(): Promise<void>
 }
 
 export function createSparePool(options: SparePoolOptions): SparePool {
   const { deps, log } = options
   const now = options.now ?? (() => performance.now())
-  const keys = new Map<string, SpareKey & { wantedAt: number; notBefore: number }>()
+  const keys = new Map<string, SpareKey & Try>()
   const lists = new Map<NodeUid, { running: ReadonlySet<string>; askedAt: number }>()
   /** When each was first read from its row: a list that was asked for later has to have it. */
   const readSince = new Map<string, number>()
   const startedAt = now()
-  let filling = false
 
-  async function round(): Promise<void> {
-    const spares = await options.freeSpares()
-    noteRead(spares)
-    const count = new Map<string, number>()
-    for (const spare of spares) {
-      const kind = kindOf(spare)
-      if (isOver(spare) || !isWanted(kind)) await discard(spare)
-      else count.set(idOf(kind), (count.get(idOf(kind)) ?? 0) + 1)
-    }
-    for (const [id, key] of keys) {
-      if (now() - key.wantedAt > keptMs) keys.delete(id)
-      else if ((count.get(id) ?? 0) < sparesPerKey && now() >= key.notBefore) await make(key)
+  /** Of one node: those that go, then those that are missing. */
+  async function tend(spares: readonly SpareRow[], keysHere: readonly (SpareKey & Try)[]): Promise<void> {
+    const isKept = (spare: SpareRow) => !isOver(spare) && isWanted(kindOf(spare))
+    for (const spare of spares) if (!isKept(spare)) await discard(spare)
+    const kept = spares.filter(isKept).map((spare) => idOf(kindOf(spare)))
+    for (const key of keysHere) {
+      const count = kept.filter((id) => id === idOf(key)).length
+      if (count < sparesPerKey && now() >= key.notBefore) await make(key)
     }
   }
 
@@ -100,7 +102,7 @@ export function createSparePool(options: SparePoolOptions): SparePool {
     }
   }
 
-  async function make(key: SpareKey & { notBefore: number }): Promise<void> {
+  async function make(key: SpareKey & Try): Promise<void> {
     const host = options.hostOf(key.node)
     if (host === null || options.isStarting(key.node) || !options.isUseful(key)) return
     try {
@@ -122,13 +124,13 @@ export function createSparePool(options: SparePoolOptions): SparePool {
       lists.set(node, { running: new Set(running), askedAt })
     },
     async fill() {
-      if (filling) return
-      filling = true
-      try {
-        await round()
-      } finally {
-        filling = false
-      }
+      const spares = await options.freeSpares()
+      noteRead(spares)
+      for (const [id, { wantedAt }] of keys) if (now() - wantedAt > keptMs) keys.delete(id)
+      const byNode = Map.groupBy(spares, ({ nodeUid }) => nodeUid as NodeUid)
+      const keysOf = Map.groupBy(keys.values(), ({ node }) => node)
+      for (const node of new Set([...byNode.keys(), ...keysOf.keys()]))
+        options.lanes.run(node, () => tend(byNode.get(node) ?? [], keysOf.get(node) ?? []))
     },
   }
 }

@@ -1,18 +1,22 @@
 import type { NodeUid, ProjectUid } from '@berth/contracts'
 import type { Logger } from 'pino'
 import { isLeaseLost, removeUnusedNetworkOf, type ReplicaDeps, type ReplicaHost } from '../replicas/index.ts'
+import type { NodeLanes } from './node-lanes.ts'
 
-/** Removes the networks of projects that have nothing on a node any more; those of nodes that do not answer wait. */
+/**
+ * Starts to remove the networks of projects that have nothing on a node any more, on each node by itself; those of
+ * nodes that do not answer wait.
+ */
 export async function collectUnusedNetworks(options: {
   deps: ReplicaDeps
   unused(): Promise<{ nodeUid: NodeUid; projectUid: ProjectUid }[]>
   hostOf(node: NodeUid): ReplicaHost | null
+  lanes: NodeLanes
   log: Logger
 }): Promise<void> {
   const { deps, log } = options
-  for (const { nodeUid, projectUid } of await options.unused()) {
-    const host = options.hostOf(nodeUid)
-    if (host === null) continue
+
+  async function collect(host: ReplicaHost, projectUid: ProjectUid): Promise<void> {
     try {
       if (await removeUnusedNetworkOf(deps, host, projectUid))
         log.info({ node: host.name, project: projectUid }, 'unused network removed')
@@ -20,5 +24,13 @@ export async function collectUnusedNetworks(options: {
       if (isLeaseLost(error)) throw error
       log.warn({ err: error, node: host.name, project: projectUid }, 'unused network could not be removed')
     }
+  }
+
+  for (const [node, unused] of Map.groupBy(await options.unused(), ({ nodeUid }) => nodeUid)) {
+    const host = options.hostOf(node)
+    if (host === null) continue
+    options.lanes.run(node, async () => {
+      for (const { projectUid } of unused) await collect(host, projectUid)
+    })
   }
 }

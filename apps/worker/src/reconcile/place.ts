@@ -89,6 +89,7 @@ function placementNode(
     reserved: node.reserved,
     architecture: node.architecture ?? undefined,
     overcommitCpu: node.overcommitCpu,
+    diskFreeRatio: node.diskFreeRatio,
     hasImage: node.images.includes(revision.imageDigest),
     frozenReplicas: here.filter(({ revisionUid, rung }) => revisionUid === revision.uid && rung === 'frozen')
       .length,

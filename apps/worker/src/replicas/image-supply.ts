@@ -34,6 +34,8 @@ export type ImageSupplyOptions = {
   accessOf(projectUid: string): RegistryAccess
   /** Engines of other nodes that answer and may have the image already. */
   otherRuntimes(host: ReplicaHost): readonly ContainerRuntime[]
+  /** The node has the image by this digest now, and a start is about to use it. */
+  onPresent?(host: ReplicaHost, digest: string): void
 }
 
 /**
@@ -122,7 +124,9 @@ export function createImageSupply(options: ImageSupplyOptions): ImageSupply {
       const done = ensureNow(host, image, tell, fence, fetch)
       underWay.set(key, { done, listeners })
       try {
-        return await done
+        const id = await done
+        options.onPresent?.(host, image.imageDigest)
+        return id
       } finally {
         underWay.delete(key)
       }

@@ -44,12 +44,12 @@ const never: IdleSettings = {
 
 type Probes = Pick<ContainerTemplate, 'readinessProbe' | 'livenessProbe'>
 type ColdService = {
-  template?: RevisionTemplate
   probes?: Probes
   concurrency?: number
   maxScale?: number
   minScale?: number
   idle?: IdleSettings
+  template?: Partial<RevisionTemplate>
 }
 
 /** Whole workers on a database of their own, with fake engines and one router that does what a test says. */
@@ -136,15 +136,11 @@ export async function startWorkerBench(stores: {
       return worker
     },
     stopWorkers,
-    async coldService({
-      concurrency = 1,
-      probes = {},
-      template = buildTemplate({ concurrency }),
-      ...change
-    } = {}) {
-      const containers = template.containers.map((container) => ({ ...container, ...probes }))
+    async coldService({ concurrency = 1, probes = {}, template = {}, ...change } = {}) {
+      const built = buildTemplate({ concurrency, ...template })
+      const containers = built.containers.map((container) => ({ ...container, ...probes }))
       const service = await insertService(db, {
-        template: { ...template, containers },
+        template: { ...built, containers },
         idle: never,
         ...change,
       })

@@ -66,6 +66,27 @@ export const nodePatch = z.strictObject({
 })
 export type NodePatch = z.infer<typeof nodePatch>
 
+/** An absent body asks for the same as `{}`. */
+export const nodeDrainRequest = z
+  .strictObject({
+    /** Drain although what runs there would not fit elsewhere: what fits nowhere stays and serves. */
+    force: z.boolean().default(false),
+  })
+  .meta({ id: 'NodeDrainRequest' })
+
+const nodeDrainView = z.object({
+  startedAt: z.iso.datetime(),
+  /** Replicas that stood there when the drain began. */
+  total: z.int(),
+  moved: z.int(),
+  left: z.int(),
+  /** The service and what the drain waits for, in words; null when nothing is left. */
+  waitingFor: z.string().nullable(),
+  /** By the pace so far; null while nothing has moved or what is left finds no node. */
+  etaSeconds: z.int().nullable(),
+})
+export type NodeDrainView = z.infer<typeof nodeDrainView>
+
 const capacityView = z.object({ cpu: z.number(), memory: z.string() })
 
 export const nodeView = z
@@ -80,6 +101,8 @@ export const nodeView = z
     /** Whether keys for mutual TLS are stored; the keys themselves are never returned. */
     tls: z.boolean(),
     scheduling: z.enum(nodeScheduling),
+    /** Null unless the node is drained. */
+    drain: nodeDrainView.nullable(),
     capacity: capacityView.nullable(),
     systemReserved: z.string().nullable(),
     deleting: z.boolean(),
@@ -92,6 +115,8 @@ export const nodeView = z
       reserved: capacityView,
       /** How many stand on it, failed ones too until they are forgotten: a node with none can be deleted. */
       replicas: z.int(),
+      /** The file system that holds the engine's images, as last measured; null until then. */
+      disk: z.object({ totalBytes: z.int(), freeBytes: z.int(), at: z.iso.datetime() }).nullable(),
       engineVersion: z.string().nullable(),
       architecture: z.string().nullable(),
       lastSeenAt: z.iso.datetime().nullable(),

@@ -1,5 +1,6 @@
 export * from './deployment-requests.ts'
 export * from './idempotency.ts'
+export * from './node-drains.ts'
 export * from './nodes.ts'
 export type * from './page.ts'
 export * from './pools.ts'

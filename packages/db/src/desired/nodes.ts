@@ -2,6 +2,7 @@ import { and, asc, count, eq, gt, inArray, sql } from 'drizzle-orm'
 import { newId } from '@berth/contracts'
 import type { Executor, Transaction } from '../connection.ts'
 import { nodes, nodeStatus, replicas } from '../schema.ts'
+import { readLeavingReplicas, type LeavingReplica } from './node-drains.ts'
 import type { Page } from './page.ts'
 import { rowOf } from './row-of.ts'
 
@@ -18,9 +19,23 @@ export type NodePicture = {
   reserved: { cpuMillis: number; memoryBytes: number }
   /** How many stand on it, whatever their state. */
   replicas: number
+  /** Null unless it is drained. */
+  drain: { leaving: LeavingReplica[]; elapsedMs: number } | null
 }
 
-type Counted = 'reserved' | 'replicas'
+type Found = Omit<NodePicture, 'reserved' | 'replicas' | 'drain'> & { drainMs: number | null }
+
+const found = {
+  node: nodes,
+  status: nodeStatus,
+  drainMs: sql`extract(epoch from clock_timestamp() - ${nodes.drainStartedAt}) * 1000`.mapWith(
+    nullableNumber,
+  ),
+}
+
+function nullableNumber(value: unknown): number | null {
+  return value === null ? null : Number(value)
+}
 
 /** Seals and opens `nodes.tls` (JSON `{ca, cert, key}`) under this purpose. */
 export function nodeTlsPurpose(uid: string): string {
@@ -29,7 +44,7 @@ export function nodeTlsPurpose(uid: string): string {
 
 export async function findNode(db: Executor, name: string): Promise<NodePicture | undefined> {
   const rows = await db
-    .select({ node: nodes, status: nodeStatus })
+    .select(found)
     .from(nodes)
     .leftJoin(nodeStatus, eq(nodeStatus.nodeUid, nodes.uid))
     .where(eq(nodes.name, name))
@@ -45,7 +60,7 @@ export async function findNodeForUpdate(tx: Transaction, name: string): Promise<
 /** By name. */
 export async function listNodes(db: Executor, page: Page): Promise<NodePicture[]> {
   const rows = await db
-    .select({ node: nodes, status: nodeStatus })
+    .select(found)
     .from(nodes)
     .leftJoin(nodeStatus, eq(nodeStatus.nodeUid, nodes.uid))
     .where(page.after === undefined ? undefined : gt(nodes.name, page.after))
@@ -66,7 +81,7 @@ export async function insertNodeRow(
   return rowOf(await tx.insert(nodes).values(node).returning())
 }
 
-/** Takes the given columns over and counts the generation up. */
+/** Takes the given columns over and counts the generation up; `draining` starts the count of what has moved. */
 export async function updateNodeRow(
   tx: Transaction,
   uid: string,
@@ -74,10 +89,25 @@ export async function updateNodeRow(
 ): Promise<NodeRow> {
   const rows = await tx
     .update(nodes)
-    .set({ ...change, generation: sql`${nodes.generation} + 1`, updatedAt: sql`clock_timestamp()` })
+    .set({
+      ...change,
+      ...drainColumns(change.scheduling),
+      generation: sql`${nodes.generation} + 1`,
+      updatedAt: sql`clock_timestamp()`,
+    })
     .where(eq(nodes.uid, uid))
     .returning()
   return rowOf(rows)
+}
+
+function drainColumns(scheduling: NodeRow['scheduling'] | undefined) {
+  if (scheduling === undefined) return {}
+  if (scheduling !== 'draining') return { drainStartedAt: null, drainTotal: null }
+  return {
+    drainStartedAt: sql`clock_timestamp()`,
+    // Spelt out: drizzle leaves the table off where a statement writes one only.
+    drainTotal: sql`(select count(*) from replicas where node_uid = nodes.uid and state <> 'failed')`,
+  }
 }
 
 /** How many replicas stand on the node, whatever their state. */
@@ -93,6 +123,7 @@ export async function markNodeDeleted(tx: Transaction, uid: string): Promise<Nod
     .set({
       deletedAt: sql`coalesce(${nodes.deletedAt}, clock_timestamp())`,
       scheduling: 'cordoned',
+      ...drainColumns('cordoned'),
       generation: sql`${nodes.generation} + 1`,
       updatedAt: sql`clock_timestamp()`,
     })
@@ -102,7 +133,7 @@ export async function markNodeDeleted(tx: Transaction, uid: string): Promise<Nod
 }
 
 /** A replica reserves on its node until it has failed or is parked. */
-async function withReplicas(db: Executor, rows: Omit<NodePicture, Counted>[]): Promise<NodePicture[]> {
+async function withReplicas(db: Executor, rows: Found[]): Promise<NodePicture[]> {
   const uids = rows.map(({ node }) => node.uid)
   if (uids.length === 0) return []
   const reserves = and(
@@ -121,9 +152,15 @@ async function withReplicas(db: Executor, rows: Omit<NodePicture, Counted>[]): P
     .from(replicas)
     .where(inArray(replicas.nodeUid, uids))
     .groupBy(replicas.nodeUid)
-  return rows.map((row) => {
-    const found = sums.find(({ nodeUid }) => nodeUid === row.node.uid)
-    const { cpuMillis, memoryBytes } = found ?? { cpuMillis: 0, memoryBytes: 0 }
-    return { ...row, replicas: found?.replicas ?? 0, reserved: { cpuMillis, memoryBytes } }
+  const drained = rows.filter(({ node }) => node.scheduling === 'draining').map(({ node }) => node.uid)
+  const leaving = Map.groupBy(await readLeavingReplicas(db, drained), ({ nodeUid }) => nodeUid)
+  return rows.map(({ node, status, drainMs }) => {
+    const sum = sums.find(({ nodeUid }) => nodeUid === node.uid)
+    const { cpuMillis, memoryBytes } = sum ?? { cpuMillis: 0, memoryBytes: 0 }
+    const drain =
+      node.scheduling === 'draining' && drainMs !== null
+        ? { leaving: leaving.get(node.uid) ?? [], elapsedMs: drainMs }
+        : null
+    return { node, status, replicas: sum?.replicas ?? 0, reserved: { cpuMillis, memoryBytes }, drain }
   })
 }

@@ -31,7 +31,8 @@ import {
 import { readReplica } from './replicas.ts'
 import { readRouters, writeLeaderAddress, writeRouters } from './routers.ts'
 import { writeServiceRoutes } from './service-routes.ts'
-import { readNodeImages, recordNodeImage, writeRevisionFailure } from './world.ts'
+import { readNodeImages, recordNodeImage } from './node-images.ts'
+import { writeRevisionFailure } from './world.ts'
 
 let database: TestDatabase
 let lease: LeaseRef

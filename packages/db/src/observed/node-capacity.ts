@@ -19,3 +19,11 @@ export function nodeCapacity(
     node.systemReservedBytes ?? Math.max(minSystemReservedBytes, Math.floor(memoryBytes / 10))
   return { cpuMillis, memoryBytes, systemReservedBytes }
 }
+
+/** 0..1, undefined until the disk was measured. */
+export function diskFreeRatio(
+  status: Pick<typeof nodeStatus.$inferSelect, 'diskTotalBytes' | 'diskFreeBytes'> | null,
+): number | undefined {
+  if (status?.diskTotalBytes == null || status.diskFreeBytes === null) return undefined
+  return status.diskTotalBytes === 0 ? 0 : status.diskFreeBytes / status.diskTotalBytes
+}

@@ -52,6 +52,17 @@ export async function touchNode(db: Executor, lease: LeaseRef, node: NodeUid): P
   await writeStatus(db, lease, node, { lastSeenAt: now })
 }
 
+/** No effect when the lease is lost. */
+export async function writeNodeDisk(
+  db: Executor,
+  lease: LeaseRef,
+  node: NodeUid,
+  disk: { totalBytes: number; freeBytes: number },
+): Promise<void> {
+  const { totalBytes: diskTotalBytes, freeBytes: diskFreeBytes } = disk
+  await writeStatus(db, lease, node, { diskTotalBytes, diskFreeBytes, diskAt: now })
+}
+
 type StatusColumns = typeof nodeStatus.$inferInsert
 type StatusChange = { [Column in keyof StatusColumns]?: StatusColumns[Column] | SQL }
 

@@ -19,8 +19,8 @@ import { and, asc, desc, eq, inArray, isNull, ne, or, sql } from 'drizzle-orm'
 import type { Executor, Transaction } from '../connection.ts'
 import { withTransaction } from '../connection.ts'
 import * as schema from '../schema.ts'
-import { nodeCapacity } from './node-capacity.ts'
 import { readServiceVolumes, type ServiceVolume } from './volumes.ts'
+import { diskFreeRatio, nodeCapacity } from './node-capacity.ts'
 
 /*
  * Everything that one reconcile pass looks at, read in one repeatable-read transaction, so that a plan is never
@@ -106,6 +106,8 @@ export type PlaceableNode = {
   capacity: { cpuMillis: number; memoryBytes: number }
   systemReservedBytes: number
   architecture: string | null
+  /** 0..1, undefined until it was measured. */
+  diskFreeRatio: number | undefined
   reserved: { cpuMillis: number; memoryBytes: number }
   startsUnderWay: number
   /** Which of the revisions' digests the node holds. */
@@ -156,7 +158,7 @@ export async function readReconcileSnapshot(
           ...[head.service.pinnedRevision, head.status.latestReadyRevision].flatMap((name) => name ?? []),
         ],
       })
-      const nodes = await readNodes(
+      const nodes = await readPlaceableNodes(
         tx,
         revisions.map(({ imageDigest }) => imageDigest),
       )
@@ -302,7 +304,8 @@ async function readRevisions(
   return rows as RevisionFacts[]
 }
 
-async function readNodes(tx: Transaction, digests: string[]): Promise<PlaceableNode[]> {
+/** Nodes that are not being deleted, by name, with which of `digests` they hold. */
+export async function readPlaceableNodes(tx: Transaction, digests: string[]): Promise<PlaceableNode[]> {
   const { nodes, nodeStatus, pools, replicas, nodeImages } = schema
   const rows = await tx
     .select({ node: nodes, status: nodeStatus, pool: pools })
@@ -344,6 +347,7 @@ async function readNodes(tx: Transaction, digests: string[]): Promise<PlaceableN
       capacity,
       systemReservedBytes,
       architecture: status?.architecture ?? null,
+      diskFreeRatio: diskFreeRatio(status),
       reserved: { cpuMillis: sum?.cpuMillis ?? 0, memoryBytes: sum?.memoryBytes ?? 0 },
       startsUnderWay: sum?.startsUnderWay ?? 0,
       images: images.filter(({ nodeUid }) => nodeUid === node.uid).map(({ digest }) => digest),

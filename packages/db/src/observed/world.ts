@@ -20,8 +20,8 @@ import { withTransaction, type Executor, type Transaction } from '../connection.
 import { leaseHeld, requireLease, type LeaseRef } from '../leases.ts'
 import { notifyServiceChanged } from '../notify.ts'
 import * as schema from '../schema.ts'
-import { nodeCapacity } from './node-capacity.ts'
 import { readServiceVolumes, type ServiceVolume } from './volumes.ts'
+import { diskFreeRatio, nodeCapacity } from './node-capacity.ts'
 
 /*
  * What the leader keeps a picture of, read in one repeatable-read transaction: of all services, or of one.
@@ -97,6 +97,8 @@ export type WorldNode = {
   memoryBytes: number
   systemReservedBytes: number
   architecture: string | null
+  /** 0..1, undefined until it was measured. */
+  diskFreeRatio: number | undefined
   honestPorts: boolean
 }
 
@@ -249,6 +251,7 @@ async function readNodes(tx: Transaction): Promise<WorldNode[]> {
     reachability: status?.reachability ?? 'down',
     ...nodeCapacity(node, status),
     architecture: status?.architecture ?? null,
+    diskFreeRatio: diskFreeRatio(status),
     honestPorts: status?.honestPorts ?? false,
   }))
 }
@@ -291,33 +294,6 @@ export async function writeRevisionFailure(
       .returning({ serviceUid: revisions.serviceUid })
     if (row) await notifyServiceChanged(tx, row.serviceUid)
   })
-}
-
-/** Notes that a node holds an image. Throws `LeaseLostError`. */
-export async function recordNodeImage(
-  db: Executor,
-  lease: LeaseRef,
-  nodeUid: NodeUid,
-  digest: string,
-): Promise<void> {
-  const { nodeImages } = schema
-  await withTransaction(db, async (tx) => {
-    await requireLease(tx, lease)
-    await tx
-      .insert(nodeImages)
-      .values({ nodeUid, digest })
-      .onConflictDoUpdate({
-        target: [nodeImages.nodeUid, nodeImages.digest],
-        set: { observedAt: sql`clock_timestamp()` },
-      })
-  })
-}
-
-/** Which nodes hold an image, by its digest. */
-export async function readNodeImages(db: Executor): Promise<{ nodeUid: NodeUid; digest: string }[]> {
-  const { nodeImages } = schema
-  const rows = await db.select({ nodeUid: nodeImages.nodeUid, digest: nodeImages.digest }).from(nodeImages)
-  return rows.map((row) => ({ ...row, nodeUid: row.nodeUid as NodeUid }))
 }
 
 /** Every login of every project, sealed as `registryPasswordPurpose` says. */

@@ -10,6 +10,7 @@ export type FakeImage = {
   architecture: string
   user: string
   exposedPorts: string[]
+  sizeBytes: number
 }
 
 export type FakeNetwork = { id: string; name: string; subnet: string; labels: Record<string, string> }
@@ -44,6 +45,8 @@ export class FakeEngineState {
   readonly remoteImages = new Map<string, FakeImage>()
   /** What the next pulls do after they have shown progress, each once: fail with a message, or stand still. */
   readonly brokenPulls: ({ message: string } | 'stalls')[] = []
+  /** What `df` says; an image that goes gives its bytes back. */
+  readonly disk = { totalBytes: 100 * 1024 ** 3, freeBytes: 60 * 1024 ** 3 }
   readonly networks = new Map<string, FakeNetwork>()
   /** Labels of each volume by its name. */
   readonly volumes = new Map<string, Record<string, string>>()
@@ -87,6 +90,11 @@ export class FakeEngineState {
     known.references.add(reference)
     this.images.set(known.id, known)
     return known
+  }
+
+  removeImage(image: FakeImage): void {
+    this.images.delete(image.id)
+    this.disk.freeBytes += image.sizeBytes
   }
 
   create(name: string, body: CreateBody): FakeContainer {
@@ -247,5 +255,6 @@ export function imageOf(reference: string, about: Partial<Omit<FakeImage, 'refer
     architecture: about.architecture ?? 'amd64',
     user: about.user ?? '',
     exposedPorts: about.exposedPorts ?? [],
+    sizeBytes: about.sizeBytes ?? 1_000,
   }
 }

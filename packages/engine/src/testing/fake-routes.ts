@@ -22,7 +22,7 @@ export type FakeAnswer = { status: number; body?: unknown } | undefined
 
 type Route = (state: FakeEngineState, call: FakeCall) => FakeAnswer | Promise<FakeAnswer>
 
-const sandboxOfExec = new Map<string, string>()
+const execs = new Map<string, { sandbox: string; command: readonly string[] }>()
 
 /** Method and path pattern to what the engine does; the first that matches is taken. */
 export const fakeRoutes: readonly [string, RegExp, Route][] = [
@@ -55,6 +55,7 @@ export const fakeRoutes: readonly [string, RegExp, Route][] = [
   ['POST', /^\/images\/create$/, pullImage],
   ['POST', /^\/images\/load$/, loadImage],
   ['POST', /^\/build$/, buildImage],
+  ['GET', /^\/images\/json$/, listImages],
   ['GET', /^\/images\/(.+)\/json$/, inspectImage],
   ['GET', /^\/images\/(.+)\/get$/, saveImage],
   ['POST', /^\/images\/(.+)\/tag$/, tagImage],
@@ -127,24 +128,37 @@ function rename(state: FakeEngineState, { parts, query }: FakeCall): FakeAnswer 
   return status(204)
 }
 
-function createExec(state: FakeEngineState, { parts }: FakeCall): FakeAnswer {
+function createExec(state: FakeEngineState, { parts, body }: FakeCall): FakeAnswer {
   const container = at(state, parts)
   if (container.status !== 'running') throw new Refusal(409, `Container ${container.id} is not running`)
   const id = randomBytes(32).toString('hex')
-  sandboxOfExec.set(id, container.id)
+  const { Cmd } = JSON.parse(body.toString()) as { Cmd: string[] }
+  execs.set(id, { sandbox: container.id, command: Cmd })
   return { status: 201, body: { Id: id } }
 }
 
-/** The only command that is run in a sandbox reads its socket tables. */
+/** What is run in a sandbox reads its disk, or its socket tables. */
 function startExec(state: FakeEngineState, { parts, response }: FakeCall): FakeAnswer {
-  const sandbox = state.find(sandboxOfExec.get(parts[0] ?? '') ?? '')
+  const exec = execs.get(parts[0] ?? '')
+  const sandbox = state.find(exec?.sandbox ?? '')
+  response.writeHead(200, { 'content-type': 'application/vnd.docker.raw-stream' })
+  response.end(frame(exec?.command.includes('df') ? diskTable(state) : socketTable(state, sandbox)))
+  return undefined
+}
+
+function diskTable({ disk }: FakeEngineState): string {
+  const [used, free] = [disk.totalBytes - disk.freeBytes, disk.freeBytes].map((bytes) =>
+    Math.round(bytes / 1024),
+  )
+  return `Filesystem 1024-blocks Used Available Capacity Mounted on\noverlay 999999 ${used} ${free} 24% /\n`
+}
+
+function socketTable(state: FakeEngineState, sandbox: FakeContainer): string {
   const lines = state.listeningPorts(sandbox).map((port, at) => {
     const hex = port.toString(16).toUpperCase().padStart(4, '0')
     return `   ${at}: 00000000:${hex} 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1\n`
   })
-  response.writeHead(200, { 'content-type': 'application/vnd.docker.raw-stream' })
-  response.end(frame(`  sl  local_address rem_address   st\n${lines.join('')}`))
-  return undefined
+  return `  sl  local_address rem_address   st\n${lines.join('')}`
 }
 
 function readLog(state: FakeEngineState, { parts, query, response }: FakeCall): FakeAnswer {
@@ -266,8 +280,8 @@ function pullImage(state: FakeEngineState, { query, response }: FakeCall): FakeA
   const reference = `${query.get('fromImage') ?? ''}${tag.includes(':') ? '@' : ':'}${tag}`
   const remote = state.remoteImages.get(reference)
   if (remote === undefined) throw new Refusal(404, `manifest for ${reference} not found: manifest unknown`)
-  const { id, architecture, user, exposedPorts } = remote
-  state.addImage(reference, { id, architecture, user, exposedPorts })
+  const { references: _references, ...about } = remote
+  state.addImage(reference, about)
   state.tellImage('pull', reference)
   const lines: object[] = [
     { status: 'Pulling from somewhere' },
@@ -306,6 +320,16 @@ function buildImage(state: FakeEngineState, { query }: FakeCall): FakeAnswer {
   return ok({ aux: { ID: id } })
 }
 
+function listImages(state: FakeEngineState): FakeAnswer {
+  return ok(
+    [...state.images.values()].map(({ id, references }) => ({
+      Id: id,
+      RepoTags: [...references].filter((reference) => !reference.includes('@')),
+      RepoDigests: [...references].filter((reference) => reference.includes('@')),
+    })),
+  )
+}
+
 function inspectImage(state: FakeEngineState, { parts }: FakeCall): FakeAnswer {
   const image = state.findImage(parts[0] ?? '')
   const references = [...image.references]
@@ -313,7 +337,7 @@ function inspectImage(state: FakeEngineState, { parts }: FakeCall): FakeAnswer {
     Id: image.id,
     Architecture: image.architecture,
     Os: 'linux',
-    Size: 1_000,
+    Size: image.sizeBytes,
     RepoTags: references.filter((reference) => !reference.includes('@')),
     RepoDigests: references.filter((reference) => reference.includes('@')),
     Config: {
@@ -344,7 +368,7 @@ function removeImage(state: FakeEngineState, { parts }: FakeCall): FakeAnswer {
   if ([...state.containers.values()].some((each) => each.imageId === image.id && image.references.size === 1))
     throw new Refusal(409, `conflict: unable to remove repository reference "${reference}"`)
   image.references.delete(reference)
-  if (image.references.size === 0 || reference === image.id) state.images.delete(image.id)
+  if (image.references.size === 0 || reference === image.id) state.removeImage(image)
   return ok([{ Untagged: reference }])
 }
 

@@ -99,6 +99,7 @@ export function aNode(change: Partial<NodeView> = {}): NodeView {
     memoryBytes: 4 * 1024 ** 3,
     systemReservedBytes: 512 * 1024 ** 2,
     architecture: 'amd64',
+    diskFreeRatio: undefined,
     honestPorts: true,
     ...change,
   }

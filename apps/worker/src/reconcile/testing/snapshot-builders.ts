@@ -167,6 +167,7 @@ export function aNode(name: string, change: Partial<PlaceableNode> = {}): Placea
     capacity: { cpuMillis: 2000, memoryBytes: 4096 * mebibyte },
     systemReservedBytes: 512 * mebibyte,
     architecture: 'amd64',
+    diskFreeRatio: undefined,
     reserved: { cpuMillis: 0, memoryBytes: 0 },
     startsUnderWay: 0,
     images: [],
