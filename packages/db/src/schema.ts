@@ -9,6 +9,7 @@ import {
   rungs,
   type IdleSettings,
   type RevisionTemplate,
+  type RolloutProgress,
   type RolloutSettings,
   type TrafficTarget,
 } from '@berth/contracts'
@@ -222,8 +223,18 @@ export const deployments = pgTable(
     createdBy: text('created_by').notNull(),
     /** Desired: the user asked to stop it. */
     cancelRequestedAt: instant('cancel_requested_at'),
+    /** Desired: the traffic goes back to what served before. */
+    abortRequestedAt: instant('abort_requested_at'),
+    /** Desired: no further step by itself. */
+    pausedAt: instant('paused_at'),
+    /** Desired: leave the step at this percent for the next one, without waiting for its interval. */
+    promoteFrom: integer('promote_from'),
+    /** Desired: at least this percent of the traffic of `latest` at once. */
+    promoteTo: integer('promote_to'),
     revisionUid: text('revision_uid'),
     revisionName: text('revision_name'),
+    /** Null until its traffic begins to shift. */
+    rollout: jsonb('rollout').$type<RolloutProgress | null>(),
     phase: text('phase', { enum: deploymentPhases }).notNull().default('queued'),
     reason: text('reason'),
     message: text('message'),

@@ -16,6 +16,8 @@ export function deploymentView(row: desired.DeploymentRow): DeploymentView {
     createdBy: row.createdBy,
     startedAt: row.startedAt.toISOString(),
     finishedAt: row.finishedAt?.toISOString() ?? null,
+    rollout: row.rollout,
+    paused: row.pausedAt !== null,
   }
 }
 

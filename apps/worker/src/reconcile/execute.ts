@@ -6,10 +6,12 @@ import {
   drainReplicas,
   finishDeployment,
   makeRevision,
+  noteRollout,
   readDesiredTemplate,
   reportTrouble,
   reserveReplica,
   shiftTraffic,
+  takeTrafficBack,
   writeReadyCondition,
   type Database,
   type Keyring,
@@ -163,6 +165,15 @@ const executors: Executors = {
       ...(ready ? { ready } : {}),
     })
     log.info({ traffic, deployment: deployment?.id }, 'traffic shifted')
+  },
+
+  async 'note-rollout'({ db, lease }, { deployment, rollout, message }) {
+    await noteRollout(db, lease, deployment, { rollout, message })
+  },
+
+  async 'take-traffic-back'({ db, lease, snapshot, log }, { deployment, traffic, end }) {
+    if (await takeTrafficBack(db, lease, snapshot.service.uid, { deployment, traffic, end }))
+      log.info({ deployment, traffic, reason: end.reason }, 'traffic taken back')
   },
 
   async 'finish-deployment'({ db, lease, memory, log }, { deployment, phase, reason, message }) {

@@ -420,3 +420,94 @@ describe('what was forgotten', () => {
     await second.close()
   })
 })
+
+describe('a rollout in steps', () => {
+  type Rollout = (typeof schema.services.$inferInsert)['rollout']
+
+  /** Revision 1 serves; deployment 2 brings another one. */
+  async function rollOut(rollout: Rollout) {
+    const { uid, name } = await createService({ rollout })
+    const first = await deploy(uid, 1, 'create')
+    if (rollout.strategy === 'manual') await say(uid, first, 'promote_from = 0')
+    await ended(first)
+    await useTemplate(uid, 2, template('1', { concurrency: 2 }))
+    return { uid, name, deployment: await deploy(uid, 2) }
+  }
+
+  /** What the API does when somebody says something to a deployment, as soon as its traffic moves. */
+  async function say(service: ServiceUid, id: DeploymentId, wish: string): Promise<void> {
+    await eventually(({ deployments }) =>
+      expect(deployments.find((row) => row.id === id)).toMatchObject({ phase: 'shifting' }),
+    )
+    await database.db.execute(`update deployments set ${wish} where id = '${id}'`)
+    await notifyServiceChanged(database.db, service)
+  }
+
+  const shares = ({ status }: Awaited<ReturnType<typeof read>>) =>
+    (status?.traffic ?? []).map(({ revision, percent }) => `${revision.slice(-1)}: ${percent}`)
+
+  test('goes on from the step it was at with another worker, each step acknowledged', async () => {
+    const rollout: Rollout = { strategy: 'gradual', steps: [20, 60], intervalSeconds: 1 }
+    const { name, deployment } = await rollOut(rollout)
+    await eventually((state) => expect(shares(state)).toEqual(['1: 80', '2: 20']))
+    await reconciler.close()
+    reconciler = start()
+    expect(await ended(deployment)).toMatchObject({ phase: 'succeeded', rollout: { percent: 100 } })
+    const { events, status } = await read()
+    expect(status?.latestReadyRevision).toBe(`${name}-00002`)
+    const steps = events.filter(
+      ({ deploymentId, phase }) => deploymentId === deployment && phase === 'shifting',
+    )
+    expect(steps.map(({ message }) => message)).toEqual([
+      `routing 20 % to ${name}-00002, 1 replica ready`,
+      `every router sends 20 % to ${name}-00002`,
+      `routing 60 % to ${name}-00002, 1 replica ready`,
+      `every router sends 60 % to ${name}-00002`,
+      `routing ${name}-00002, 1 replica ready`,
+    ])
+    const [, acknowledged, next] = steps
+    expect((next?.at.getTime() ?? 0) - (acknowledged?.at.getTime() ?? 0)).toBeGreaterThanOrEqual(990)
+    expect(leader.retiredTooEarly).toEqual([])
+  })
+
+  test('by hand waits with no traffic until it is promoted', async () => {
+    const { uid, name, deployment } = await rollOut({ strategy: 'manual' })
+    await eventually(({ deployments, ready }) => {
+      expect(deployments.find(({ id }) => id === deployment)?.rollout).toMatchObject({ percent: 0 })
+      expect(ready?.message).toContain(`${name}-00002 gets no traffic until it is promoted`)
+    })
+    expect(shares(await read())).toEqual(['1: 100'])
+    await say(uid, deployment, 'promote_to = 30')
+    await eventually((state) => expect(shares(state)).toEqual(['1: 70', '2: 30']))
+    await say(uid, deployment, 'promote_from = 30')
+    expect(await ended(deployment)).toMatchObject({ phase: 'succeeded' })
+    expect(shares(await read())).toEqual(['2: 100'])
+  })
+
+  test('is aborted back to what served before, and its replicas retire', async () => {
+    const { uid, name, deployment } = await rollOut({ strategy: 'gradual', steps: [20] })
+    await eventually((state) => expect(shares(state)).toEqual(['1: 80', '2: 20']))
+    await say(uid, deployment, 'abort_requested_at = now()')
+    expect(await ended(deployment)).toMatchObject({ phase: 'cancelled', reason: 'RolloutAborted' })
+    await eventually((state) => {
+      expect(shares(state)).toEqual(['1: 100'])
+      expect(state.status?.latestReadyRevision).toBe(`${name}-00001`)
+      expect(state.replicas).toHaveLength(1)
+    })
+    expect(leader.retiredTooEarly).toEqual([])
+  })
+
+  test('gives its traffic back before a newer deployment begins', async () => {
+    const { uid, deployment } = await rollOut({ strategy: 'gradual', steps: [20], intervalSeconds: 1 })
+    await eventually((state) => expect(shares(state)).toEqual(['1: 80', '2: 20']))
+    await useTemplate(uid, 3, template('1', { concurrency: 3 }))
+    const newer = await deploy(uid, 3)
+    expect(await ended(deployment)).toMatchObject({ phase: 'superseded' })
+    expect(await ended(newer)).toMatchObject({ phase: 'succeeded', rollout: { percent: 100 } })
+    const before = (await read()).events.find(
+      ({ deploymentId, message }) => deploymentId === newer && message.startsWith('routing 20 %'),
+    )
+    expect(before).toBeDefined()
+    expect(shares(await read())).toEqual(['3: 100'])
+  })
+})

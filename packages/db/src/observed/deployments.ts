@@ -5,6 +5,7 @@ import {
   type FinalDeploymentPhase,
   type Reason,
   type RevisionUid,
+  type RolloutProgress,
 } from '@berth/contracts'
 import { eq, sql } from 'drizzle-orm'
 import { withTransaction, type Executor, type Transaction } from '../connection.ts'
@@ -34,6 +35,7 @@ export async function advanceDeployment(
 type DeploymentChange = {
   revisionUid?: RevisionUid
   revisionName?: string
+  rollout?: RolloutProgress
   reason?: Reason | null
   message?: string | null
 }
@@ -74,24 +76,56 @@ export async function reportTrouble(
   })
 }
 
+/** Notes how far the traffic has got, with an event. Nothing when the deployment is over. Throws `LeaseLostError`. */
+export async function noteRollout(
+  db: Executor,
+  lease: LeaseRef,
+  id: DeploymentId,
+  note: { rollout: RolloutProgress; message: string },
+): Promise<void> {
+  await withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    await stepDeployment(tx, lease, id, { message: note.message }, { rollout: note.rollout })
+  })
+}
+
+export type DeploymentEnd = {
+  phase: FinalDeploymentPhase
+  reason: Reason | null
+  message: string
+  /** The node that it is about. */
+  node?: string
+}
+
 /** Ends an open deployment; one that is over stays as it is. Throws `LeaseLostError`. */
 export async function finishDeployment(
   db: Executor,
   lease: LeaseRef,
   id: DeploymentId,
-  end: { phase: FinalDeploymentPhase; reason: Reason | null; message: string },
+  end: DeploymentEnd,
 ): Promise<void> {
   await withTransaction(db, async (tx) => {
     await requireLease(tx, lease)
-    const row = await lockOpen(tx, id)
-    if (!row) return
-    await stepDeployment(tx, lease, id, end, { reason: end.reason, message: end.message })
-    await tx
-      .update(deployments)
-      .set({ finishedAt: sql`clock_timestamp()` })
-      .where(eq(deployments.id, id))
-    await notifyServiceChanged(tx, row.serviceUid)
+    await endDeployment(tx, lease, id, end)
   })
+}
+
+/** The same within a transaction that has checked the lease; false when the deployment is over or gone. */
+export async function endDeployment(
+  tx: Transaction,
+  lease: LeaseRef,
+  id: DeploymentId,
+  end: DeploymentEnd,
+): Promise<boolean> {
+  const row = await lockOpen(tx, id)
+  if (!row) return false
+  await stepDeployment(tx, lease, id, end, { reason: end.reason, message: end.message })
+  await tx
+    .update(deployments)
+    .set({ finishedAt: sql`clock_timestamp()` })
+    .where(eq(deployments.id, id))
+  await notifyServiceChanged(tx, row.serviceUid)
+  return true
 }
 
 async function lockOpen(tx: Transaction, id: DeploymentId) {

@@ -1,4 +1,11 @@
-import type { DeploymentId, ReplicaId, RevisionUid, ServiceUid, TrafficTarget } from '@berth/contracts'
+import type {
+  DeploymentId,
+  ReplicaId,
+  RevisionUid,
+  RolloutProgress,
+  ServiceUid,
+  TrafficTarget,
+} from '@berth/contracts'
 import { and, eq, inArray, isNotNull, isNull, ne, sql } from 'drizzle-orm'
 import { withTransaction, type Executor } from '../connection.ts'
 import { requireLease, sameLease, type LeaseRef } from '../leases.ts'
@@ -13,7 +20,7 @@ import {
   serviceStatus,
   type Condition,
 } from '../schema.ts'
-import { stepDeployment } from './deployments.ts'
+import { endDeployment, stepDeployment, type DeploymentEnd } from './deployments.ts'
 import { releaseSandboxOf } from './replicas.ts'
 import { lockReplicasOf } from './reservation.ts'
 
@@ -42,7 +49,7 @@ export async function writeReadyCondition(
 /** The shift: what the leader is to route from now on, and with it what the deployment has achieved. */
 export type TrafficShift = {
   traffic: TrafficTarget[]
-  deployment?: { id: DeploymentId; message: string }
+  deployment?: { id: DeploymentId; message: string; rollout: RolloutProgress }
   /** The revision that has shown that it starts, and whether `latest` means it from now on. */
   ready?: { uid: RevisionUid; name: string; latest: boolean }
 }
@@ -59,7 +66,8 @@ export async function shiftTraffic(
     const { deployment, ready, traffic } = shift
     if (deployment) {
       const step = { phase: 'shifting' as const, message: deployment.message }
-      const change = { reason: null, message: null }
+      const { message, rollout } = deployment
+      const change = { reason: null, message: rollout.percent < 100 ? message : null, rollout }
       if (!(await stepDeployment(tx, lease, deployment.id, step, change))) return false
     }
     if (ready)
@@ -78,6 +86,27 @@ export async function shiftTraffic(
       .values({ serviceUid, ...columns })
       .onConflictDoUpdate({ target: serviceStatus.serviceUid, set: columns })
     await notifyServiceChanged(tx, serviceUid)
+    return true
+  })
+}
+
+/**
+ * Ends a deployment on its way and lets the leader route what was served before. False when the deployment is over
+ * already: then nothing is written. Throws `LeaseLostError`.
+ */
+export async function takeTrafficBack(
+  db: Executor,
+  lease: LeaseRef,
+  serviceUid: ServiceUid,
+  { deployment, traffic, end }: { deployment: DeploymentId; traffic: TrafficTarget[]; end: DeploymentEnd },
+): Promise<boolean> {
+  return withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    if (!(await endDeployment(tx, lease, deployment, end))) return false
+    await tx
+      .update(serviceStatus)
+      .set({ traffic, epoch: lease.epoch, updatedAt: sql`now()` })
+      .where(eq(serviceStatus.serviceUid, serviceUid))
     return true
   })
 }
