@@ -150,7 +150,7 @@ test('replicas are shown with their node, and counted by rung', async () => {
 describe('a rollout in steps', () => {
   const moved = (deployment: string, percent: number) =>
     api.db.execute(
-      `update deployments set phase = 'shifting', rollout = '{"previous": "x-00001", "percent": ${percent}, "shiftedAt": "2030-01-01T00:00:00.000Z", "acknowledgedAt": null}' where id = '${deployment}'`,
+      `update deployments set phase = 'shifting', rollout = '{"previous": "x-00001", "percent": ${percent}, "startedAt": "2030-01-01T00:00:00.000Z", "shiftedAt": "2030-01-01T00:00:00.000Z", "acknowledgedAt": null}' where id = '${deployment}'`,
     )
   const wishes = async (deployment: string) =>
     (
@@ -174,6 +174,7 @@ describe('a rollout in steps', () => {
       strategy: 'gradual',
       steps: [1, 10, 25, 50, 100],
       intervalSeconds: 30,
+      maxErrorPercent: 50,
     })
     expect((await api.call('GET', `/deployments/${deployment}`)).json()).toMatchObject({
       rollout: null,
@@ -194,6 +195,8 @@ describe('a rollout in steps', () => {
     [{ steps: [33.3] }, 'rollout.steps.0'],
     [{ intervalSeconds: 0 }, 'rollout.intervalSeconds'],
     [{ intervalSeconds: 86_401 }, 'rollout.intervalSeconds'],
+    [{ maxErrorPercent: 100 }, 'rollout.maxErrorPercent'],
+    [{ maxErrorPercent: 'sometimes' }, 'rollout.maxErrorPercent'],
     [{ speed: 1 }, 'rollout.speed'],
   ])('with %j is refused by the name of the field', async (rollout, path) => {
     const body = { name: 'bad-rollout', image: 'hello:1', rollout }

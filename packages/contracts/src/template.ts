@@ -92,6 +92,8 @@ export const rolloutSettings = z.strictObject({
   strategy: z.enum(rolloutStrategies),
   steps: z.array(z.int()).optional(),
   intervalSeconds: z.int().optional(),
+  /** Percent of failed requests above which the traffic goes back by itself. */
+  maxErrorPercent: z.union([z.int(), z.literal('never')]).optional(),
 })
 export type RolloutSettings = z.infer<typeof rolloutSettings>
 
@@ -100,15 +102,17 @@ export const rolloutDefaults = {
   /** Percent of the traffic of `latest`; a last step of 100 is implied. */
   steps: [1, 10, 25, 50, 100],
   intervalSeconds: 30,
+  maxErrorPercent: 50,
 } as const satisfies RolloutSettings
 
 /** The settings with all that they leave out. */
 export function wholeRollout(settings: RolloutSettings) {
-  const { strategy, steps, intervalSeconds } = settings
+  const { strategy, steps, intervalSeconds, maxErrorPercent } = settings
   return {
     strategy,
     steps: steps ?? rolloutDefaults.steps,
     intervalSeconds: intervalSeconds ?? rolloutDefaults.intervalSeconds,
+    maxErrorPercent: maxErrorPercent ?? rolloutDefaults.maxErrorPercent,
   }
 }
 
@@ -118,6 +122,8 @@ export const rolloutProgress = z.strictObject({
   previous: z.string().nullable(),
   /** How much of it the new revision has. */
   percent: z.int().min(0).max(100),
+  /** When its first step was published, and when this one was. */
+  startedAt: z.iso.datetime(),
   shiftedAt: z.iso.datetime(),
   /** When every router had acknowledged this share, null until then. */
   acknowledgedAt: z.iso.datetime().nullable(),

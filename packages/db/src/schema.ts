@@ -8,6 +8,7 @@ import {
   replicaStates,
   rungs,
   type IdleSettings,
+  type Reason,
   type RevisionTemplate,
   type RolloutProgress,
   type RolloutSettings,
@@ -208,6 +209,8 @@ export const revisions = pgTable(
   ],
 )
 
+export type RolloutTrouble = { reason: Reason; message: string }
+
 export const deployments = pgTable(
   'deployments',
   {
@@ -235,6 +238,10 @@ export const deployments = pgTable(
     revisionName: text('revision_name'),
     /** Null until its traffic begins to shift. */
     rollout: jsonb('rollout').$type<RolloutProgress | null>(),
+    /** By the leader: why its traffic should go back. */
+    trouble: jsonb('trouble').$type<RolloutTrouble | null>(),
+    /** Its traffic went back by itself after it had succeeded. */
+    rolledBack: jsonb('rolled_back').$type<(RolloutTrouble & { at: string }) | null>(),
     phase: text('phase', { enum: deploymentPhases }).notNull().default('queued'),
     reason: text('reason'),
     message: text('message'),
@@ -293,6 +300,8 @@ export const replicas = pgTable(
     drainingAt: instant('draining_at'),
     failedAt: instant('failed_at'),
     restarts: integer('restarts').notNull().default(0),
+    /** When its app ended and was started again: the last ten times. */
+    ends: jsonb('ends').$type<string[]>().notNull().default([]),
     reason: text('reason'),
     message: text('message'),
     epoch: bigint('epoch', { mode: 'number' }).notNull().default(0),

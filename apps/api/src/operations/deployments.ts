@@ -17,6 +17,7 @@ export function deploymentView(row: desired.DeploymentRow): DeploymentView {
     startedAt: row.startedAt.toISOString(),
     finishedAt: row.finishedAt?.toISOString() ?? null,
     rollout: row.rollout,
+    rolledBack: row.rolledBack,
     paused: row.pausedAt !== null,
   }
 }

@@ -9,6 +9,7 @@ import {
   readDeletedVolumes,
   readDepartingNodes,
   readNodeImages,
+  readObservedRollouts,
   readOwnersElsewhere,
   readRouters,
   readWorld,
@@ -17,6 +18,7 @@ import {
   unusedNetworks,
   writeLeaderAddress,
   writeRevisionFailure,
+  writeRolloutTrouble,
   writeRouters,
   writeServiceRoutes,
   type Database,
@@ -50,6 +52,7 @@ import { careForNodes } from './node-care.ts'
 import { createReplicaKeeper, type Keeper } from './replica-keeper.ts'
 import { createReplicaWatch } from './replica-watch.ts'
 import { startRound } from './rounds.ts'
+import { createRolloutWatch } from './rollout-watch.ts'
 import { createRoutePublisher } from './route-publisher.ts'
 import type { RouterHub } from './router-hub.ts'
 import { createRowWriter } from './row-writer.ts'
@@ -88,6 +91,7 @@ const scaleEveryMs = 500
 const lookEveryMs = 2_000
 const spareEveryMs = 1_000
 const lossEveryMs = 1_000
+const rolloutEveryMs = 1_000
 const tidyEveryMs = 2_000
 const garbageEveryMs = 60_000
 /** What does not end by then is left to the next leader, which adopts it. */
@@ -371,6 +375,14 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     held: () => nodeCare.held(),
     now,
   })
+  const rollouts = createRolloutWatch({
+    observed: () => readObservedRollouts(db),
+    answers: (...asked) => hub.reports.answers(...asked),
+    report(deployment, trouble) {
+      writer.write(deployment, 'trouble', (db, lease) => writeRolloutTrouble(db, lease, deployment, trouble))
+    },
+    now,
+  })
   const departing = createDepartingNodes({
     installation,
     departing: () => readDepartingNodes(db),
@@ -386,6 +398,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     { ms: scaleEveryMs, what: 'scale', work: () => autoscaler.tick() },
     { ms: lookEveryMs, what: 'look', work: () => watch.lookAround() },
     { ms: spareEveryMs, what: 'spares', work: whileFresh(() => spares.fill()) },
+    { ms: rolloutEveryMs, what: 'rollouts', work: whileFresh(() => rollouts.tick()) },
     { ms: lossEveryMs, what: 'losses', work: whileFresh(() => failed.tick()) },
     { ms: tidyEveryMs, what: 'tidy', work: whileFresh(tidy) },
     { ms: garbageEveryMs, what: 'garbage', work: whileFresh(collect) },
@@ -459,7 +472,7 @@ function isSpareUseful(picture: Picture, { node, projectUid, containerPort }: Sp
 }
 
 function worldReplica(row: ReplicaRow): WorldReplica {
-  const { startedAt: _startedAt, epoch: _epoch, ...rest } = row
+  const { startedAt: _startedAt, epoch: _epoch, ends: _ends, ...rest } = row
   return { ...rest, containers: {} } as WorldReplica
 }
 

@@ -7,7 +7,7 @@ import type {
   RolloutProgress,
   TrafficTarget,
 } from '@berth/contracts'
-import type { Condition, DeploymentEnd } from '@berth/db'
+import type { Condition, DeploymentEnd, RollbackCause, TrafficBefore } from '@berth/db'
 
 /** What the registry said about a service's image, and the hash of all that the revision is made from. */
 export type ResolvedImage = {
@@ -59,7 +59,9 @@ export type Action =
   /** Every router serves the step that the deployment is at. */
   | { kind: 'note-rollout'; deployment: DeploymentId; rollout: RolloutProgress; message: string }
   /** The deployment ends, and what served before it gets its traffic back. */
-  | { kind: 'take-traffic-back'; deployment: DeploymentId; traffic: TrafficTarget[]; end: DeploymentEnd }
+  | { kind: 'take-traffic-back'; deployment: DeploymentId; back: TrafficBefore; end: DeploymentEnd }
+  /** The deployment has succeeded, and what served before it gets its traffic back all the same. */
+  | { kind: 'roll-back'; deployment: DeploymentId; back: TrafficBefore; why: RollbackCause }
   | ({ kind: 'finish-deployment'; deployment: DeploymentId } & DeploymentEnd)
   | { kind: 'retire-replicas'; replicas: ReplicaId[] }
   | { kind: 'set-condition'; observedGeneration: number; ready: Condition }

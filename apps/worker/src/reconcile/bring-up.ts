@@ -9,7 +9,8 @@ import { architectureProblem, findPlaces } from './place.ts'
 const maxCrashesInARow = 3
 
 const lookAgainMs = 1_000
-const crashReasons: readonly string[] = ['AppCrashed', 'OutOfMemory', 'NotListening', 'ProbeFailed']
+/** Of the app's own making. */
+export const crashReasons: readonly string[] = ['AppCrashed', 'OutOfMemory', 'NotListening', 'ProbeFailed']
 
 export type Verdict = { reason: Reason; message: string }
 

@@ -10,6 +10,7 @@ import {
   readDesiredTemplate,
   reportTrouble,
   reserveReplica,
+  rollBackTraffic,
   shiftTraffic,
   takeTrafficBack,
   writeReadyCondition,
@@ -171,9 +172,14 @@ const executors: Executors = {
     await noteRollout(db, lease, deployment, { rollout, message })
   },
 
-  async 'take-traffic-back'({ db, lease, snapshot, log }, { deployment, traffic, end }) {
-    if (await takeTrafficBack(db, lease, snapshot.service.uid, { deployment, traffic, end }))
-      log.info({ deployment, traffic, reason: end.reason }, 'traffic taken back')
+  async 'take-traffic-back'({ db, lease, snapshot, log }, { deployment, back, end }) {
+    if (await takeTrafficBack(db, lease, snapshot.service.uid, { deployment, back, end }))
+      log.info({ deployment, traffic: back.traffic, reason: end.reason }, 'traffic taken back')
+  },
+
+  async 'roll-back'({ db, lease, snapshot, log }, { deployment, back, why }) {
+    if (await rollBackTraffic(db, lease, snapshot.service.uid, { deployment, back, why }))
+      log.warn({ deployment, traffic: back.traffic, ...why }, 'traffic rolled back')
   },
 
   async 'finish-deployment'({ db, lease, memory, log }, { deployment, phase, reason, message }) {

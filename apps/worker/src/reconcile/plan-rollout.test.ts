@@ -43,6 +43,7 @@ function rollingOut(
   const state = {
     previous: old,
     percent,
+    startedAt: at(-40_000).toISOString(),
     shiftedAt: at(-20_000).toISOString(),
     acknowledgedAt: at(-10_000).toISOString(),
     ...progress,
@@ -149,15 +150,15 @@ describe('a gradual rollout', () => {
   })
   test('takes its traffic back when what a step needs does not start', () => {
     const due = rollingOut({}, { acknowledgedAt: at(-30_000).toISOString() })
-    const failures = [3, 2, 1].map((n) => aFailure(`f${n}`, 2, n * 100))
-    expect(planNow({ ...due, replicas: [aReplica('a', 1), ...failures] })).toMatchObject([
+    const failure = aFailure('f', 2, 100, 'ImageNotFound')
+    expect(planNow({ ...due, replicas: [aReplica('a', 1), failure] })).toMatchObject([
       {
         kind: 'take-traffic-back',
-        traffic: [target(old, 100)],
+        back: { traffic: [target(old, 100)] },
         end: {
           phase: 'failed',
-          reason: 'AppCrashed',
-          message: 'AppCrashed it was, at 10 % of the traffic; hello-00001 serves',
+          reason: 'ImageNotFound',
+          message: 'at 10 % of the traffic, which hello-00001 has back: ImageNotFound it was',
         },
       },
     ])
@@ -187,7 +188,11 @@ describe('a person', () => {
     ['cancels', { cancelRequestedAt: at(0) }, 'Cancelled'],
   ] as const)('who %s gets back what served before', (_verb, wish, reason) => {
     expect(planNow(rollingOut(wish))).toMatchObject([
-      { kind: 'take-traffic-back', traffic: [target(old, 100)], end: { phase: 'cancelled', reason } },
+      {
+        kind: 'take-traffic-back',
+        back: { traffic: [target(old, 100)], latest: old },
+        end: { phase: 'cancelled', reason },
+      },
     ])
     expect(planNow(ready(gradual, wish))).toMatchObject([
       { kind: 'finish-deployment', phase: 'cancelled', reason },
@@ -199,11 +204,12 @@ describe('a person', () => {
     expect(planNow(snapshot)).toContainEqual({
       kind: 'take-traffic-back',
       deployment: 'dep-2',
-      traffic: [target(old, 100)],
+      back: { traffic: [target(old, 100)], latest: old },
       end: {
         phase: 'cancelled',
         reason: 'RolloutAborted',
-        message: 'all traffic was rolled back to hello-00001, at 10 % of the traffic; hello-00001 serves',
+        message:
+          'at 10 % of the traffic, which hello-00001 has back: all traffic was rolled back to hello-00001',
       },
     })
   })
@@ -256,7 +262,8 @@ describe('a manual rollout', () => {
         replicas: [aReplica('a', 1)],
       })
     expect(planNow(first({}, null))).toMatchObject([{ kind: 'shift-traffic', traffic: [] }])
-    const rollout = { previous: null, shiftedAt: at(-1).toISOString(), ...waiting }
+    const times = { startedAt: at(-1).toISOString(), shiftedAt: at(-1).toISOString() }
+    const rollout = { previous: null, ...times, ...waiting }
     const told = { phase: 'shifting', rollout, promoteTo: 10 } as const
     expect(planNow(first(told, at(-1)))).toMatchObject([
       { kind: 'shift-traffic', traffic: [target(old, 100)], deployment: { rollout: { percent: 100 } } },
@@ -300,5 +307,128 @@ describe('a newer deployment', () => {
       kind: 'shift-traffic',
       traffic: [target(old, 100)],
     })
+  })
+})
+
+describe('a revision that breaks', () => {
+  const ended = (...agoMs: number[]) => agoMs.map((ms) => at(-ms).toISOString())
+  const crashing = aReplica('b', 2, {
+    state: 'starting',
+    ends: ended(9_000, 7_000, 500),
+    message: 'exit 1',
+  })
+  const crashLoop = 'hello-00002 ended three times within 60 s, last on n1: exit 1'
+
+  test('during its steps ends the deployment, and what served before has its traffic back', () => {
+    expect(planNow({ ...rollingOut(), replicas: [aReplica('a', 1), crashing] })).toMatchObject([
+      {
+        kind: 'take-traffic-back',
+        back: { traffic: [target(old, 100)], latest: old },
+        end: {
+          phase: 'failed',
+          reason: 'CrashLoop',
+          node: 'n1',
+          message: `at 10 % of the traffic, which hello-00001 has back: ${crashLoop}`,
+        },
+      },
+    ])
+  })
+  test('is not one that ended before its traffic began to move, or only twice', () => {
+    const kinds = (ends: string[]) =>
+      planNow({ ...rollingOut(), replicas: [aReplica('a', 1), { ...crashing, ends }] }).map(
+        ({ kind }) => kind,
+      )
+    expect(kinds(ended(45_000, 44_000, 500))).not.toContain('take-traffic-back')
+    expect(kinds(ended(7_000, 500))).not.toContain('take-traffic-back')
+  })
+  test('is known by replicas that were lost for good too, unless their nodes were', () => {
+    const failures = (reason: string) => [3, 2, 1].map((n) => aFailure(`f${n}`, 2, n * 1000, reason))
+    const replicas = [aReplica('a', 1), aReplica('b', 2)]
+    const kinds = (reason: string) =>
+      planNow({ ...rollingOut(), replicas: [...replicas, ...failures(reason)] }).map(({ kind }) => kind)
+    expect(kinds('OutOfMemory')).toContain('take-traffic-back')
+    expect(kinds('NodeLost')).not.toContain('take-traffic-back')
+  })
+  test('is one of which nothing can run, for a reason of its own', () => {
+    const broken = (reason: string, replicas = [aReplica('a', 1)]) => {
+      const snapshot = rollingOut()
+      const failure = { reason, message: 'it does not start' }
+      const revisions = snapshot.revisions.map((each) => (each.name === next ? { ...each, failure } : each))
+      return planNow({ ...snapshot, revisions, replicas })
+    }
+    expect(broken('StartFailed')).toMatchObject([
+      {
+        kind: 'take-traffic-back',
+        end: {
+          reason: 'CrashLoop',
+          message: expect.stringContaining('nothing of hello-00002 can run: it does not start'),
+        },
+      },
+    ])
+    const other = [broken('Unplaceable'), broken('StartFailed', [aReplica('b', 2)])]
+    for (const actions of other) expect(actions.map(({ kind }) => kind)).not.toContain('take-traffic-back')
+  })
+  test('by what the routers have told the leader goes back too', () => {
+    const trouble = { reason: 'ErrorRate', message: '30 of 40 requests failed' } as const
+    expect(planNow(rollingOut({ trouble }))).toMatchObject([
+      { kind: 'take-traffic-back', end: { phase: 'failed', reason: 'ErrorRate' } },
+    ])
+  })
+
+  /** All traffic has moved; `change` is about the deployment. */
+  function moved(change: Partial<DeploymentFacts>, replicas = [crashing]): ReconcileSnapshot {
+    const { open, ...snapshot } = rollingOut(change, { percent: 100 })
+    const status = { ...snapshot.status, latestReadyRevision: next }
+    return { ...snapshot, status, replicas, open, acknowledged: [{ revision: revisionUid(2), percent: 100 }] }
+  }
+  function finished(change: Partial<DeploymentFacts> = {}, replicas = [crashing]): ReconcileSnapshot {
+    const snapshot = moved({ phase: 'succeeded', finishedAt: at(-10_000), ...change }, replicas)
+    return { ...snapshot, open: [], lastFinished: snapshot.open[0] ?? null }
+  }
+
+  test('before every router has acknowledged the last step goes back as well', () => {
+    expect(planNow(moved({}))).toMatchObject([
+      { kind: 'take-traffic-back', back: { traffic: [target(old, 100)], latest: old } },
+    ])
+  })
+  test('within 30 s after its deployment has succeeded is rolled back', () => {
+    expect(planNow(finished())).toEqual([
+      {
+        kind: 'roll-back',
+        deployment: 'dep-2',
+        back: { traffic: [target(old, 100)], latest: old },
+        why: { reason: 'CrashLoop', node: 'n1', message: `hello-00001 serves again: ${crashLoop}` },
+      },
+    ])
+  })
+  test('is observed for that long', () => {
+    expect(planNow(finished({}, [aReplica('b', 2)]))).toMatchObject([
+      { kind: 'set-condition' },
+      { kind: 'wait', untilMs: readAtMs + 20_000 },
+    ])
+  })
+  test.each<[string, Partial<DeploymentFacts>, Partial<ReconcileSnapshot>]>([
+    ['later', { finishedAt: at(-30_000) }, {}],
+    ['twice', { rolledBack: { reason: 'CrashLoop', message: 'it did' } }, {}],
+    ['where there is nothing to go back to', {}, { revisions: [aRevision(2, { readyAt: at(-1) })] }],
+    ['while the user has pinned the traffic', {}, { service: aService({ pinnedRevision: next }) }],
+    ['of which no traffic follows latest', {}, { service: aService({ traffic: [target(next, 100)] }) }],
+  ])('is not rolled back %s', (_what, deployment, change) => {
+    expect(planNow({ ...finished(deployment), ...change }).map(({ kind }) => kind)).not.toContain('roll-back')
+  })
+  test('is told in the condition once it was rolled back', () => {
+    const rolledBack = { reason: 'CrashLoop', message: 'it did' } as const
+    const snapshot = finished({ rolledBack }, [aReplica('a', 1)])
+    const status = { ...snapshot.status, latestReadyRevision: old, traffic: [target(old, 100)] }
+    const acknowledged = [{ revision: revisionUid(1), percent: 100 }]
+    expect(planNow({ ...snapshot, status, acknowledged })).toMatchObject([
+      {
+        kind: 'set-condition',
+        ready: {
+          status: 'True',
+          message: 'hello-00001 serves; hello-00002 was rolled back by itself (CrashLoop): it did',
+        },
+      },
+    ])
   })
 })

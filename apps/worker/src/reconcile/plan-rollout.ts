@@ -1,8 +1,9 @@
-import { wholeRollout, type Reason, type RolloutProgress } from '@berth/contracts'
+import { wholeRollout, type RolloutProgress } from '@berth/contracts'
 import type { DeploymentFacts, ReconcileSnapshot, RevisionFacts } from '@berth/db'
 import { decideRollout, type RolloutDecision, type RolloutPlan } from '@berth/scheduler'
 import type { Action } from './action.ts'
 import { bringUp, replicasNeeded, type Verdict } from './bring-up.ts'
+import { rolloutTrouble, type Trouble } from './rollout-trouble.ts'
 import { currentLatest, isAcknowledged, resolveTraffic } from './wanted-traffic.ts'
 
 /*
@@ -13,6 +14,8 @@ import { currentLatest, isAcknowledged, resolveTraffic } from './wanted-traffic.
  *              replicas for the next step become ready; the next step is published
  *              -> traffic taken back, ended: aborted, cancelled, rolled back by the user, or its replicas fail
  * 100 %        -> succeeded once every router has acknowledged: from here on stopping it is a rollback
+ *
+ * At any step its traffic goes back by itself when its revision breaks; after the last one `planObservation` sees to it.
  */
 
 const lookAgainMs = 1_000
@@ -50,11 +53,15 @@ export function planRollout(
   const { rollout } = deployment
   // Of an older version of Berth, whose shift is all at once, there is no progress.
   if (rollout === null || rollout.percent === 100 || !revision) {
+    const broken = rollout && revision && mayGoBack(snapshot, deployment, revision, now)
+    if (broken) return [takeBack(snapshot, deployment, rollout, { phase: 'failed', ...broken })]
     if (isAcknowledged(snapshot)) return [succeed(deployment, revision)]
     return [wait('every router to acknowledge the shift', now + lookAgainMs)]
   }
   const stopped = stoppedBy(deployment) ?? overruledBy(snapshot)
   if (stopped) return [takeBack(snapshot, deployment, rollout, { phase: 'cancelled', ...stopped })]
+  const trouble = rolloutTrouble(snapshot, deployment, revision, now)
+  if (trouble) return [takeBack(snapshot, deployment, rollout, { phase: 'failed', ...trouble })]
   const decision = decide(deployment, { plan: rolloutPlan(snapshot), ...rollout }, now)
   switch (decision.kind) {
     case 'acknowledge':
@@ -71,6 +78,19 @@ export function planRollout(
     case 'done':
       return []
   }
+}
+
+/** Trouble of a revision that has all of the traffic, while there is another one that can have it back. */
+function mayGoBack(
+  snapshot: ReconcileSnapshot,
+  deployment: DeploymentFacts,
+  revision: RevisionFacts,
+  now: number,
+): Trouble | null {
+  const previous = deployment.rollout?.previous ?? null
+  const isThere = previous !== revision.name && snapshot.revisions.some(({ name }) => name === previous)
+  if (!isThere || deployment.trigger === 'rollback' || snapshot.service.pinnedRevision !== null) return null
+  return rolloutTrouble(snapshot, deployment, revision, now)
 }
 
 /** Who stopped the deployment, or null. */
@@ -111,7 +131,9 @@ export function shift(
   const isRollback = deployment.trigger === 'rollback'
   const whole = { revision: isRollback ? snapshot.status.latestReadyRevision : revision.name }
   const divided = { revision: previous, next: { revision: revision.name, percent } }
-  const rollout = { previous, percent, shiftedAt: new Date(now).toISOString(), acknowledgedAt: null }
+  const shiftedAt = new Date(now).toISOString()
+  const startedAt = deployment.rollout?.startedAt ?? shiftedAt
+  const rollout = { previous, percent, startedAt, shiftedAt, acknowledgedAt: null }
   return {
     kind: 'shift-traffic',
     traffic: resolveTraffic(snapshot, percent === 100 ? whole : divided),
@@ -144,14 +166,17 @@ function takeBack(
   snapshot: ReconcileSnapshot,
   deployment: DeploymentFacts,
   { previous, percent }: RolloutProgress,
-  { phase, reason, message }: { phase: 'failed' | 'cancelled'; reason: Reason; message: string },
+  { phase, message, ...why }: Trouble & { phase: 'failed' | 'cancelled' },
 ): Action {
-  const back = previous === null ? 'nothing serves' : `${previous} serves`
+  // With all of the traffic `latest` came to mean the new one.
+  const latest = percent === 100 ? previous : snapshot.status.latestReadyRevision
+  const where =
+    previous === null ? 'before it had traffic' : `at ${percent} % of the traffic, which ${previous} has back`
   return {
     kind: 'take-traffic-back',
     deployment: deployment.id,
-    traffic: resolveTraffic(snapshot, { revision: previous }),
-    end: { phase, reason, message: `${message}, at ${percent} % of the traffic; ${back}` },
+    back: { traffic: resolveTraffic(snapshot, { revision: previous }), latest },
+    end: { ...why, phase, message: `${where}: ${message}` },
   }
 }
 

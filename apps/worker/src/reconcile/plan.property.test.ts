@@ -5,7 +5,7 @@ import {
   type RolloutProgress,
   type RolloutStrategy,
 } from '@berth/contracts'
-import type { DeploymentFacts, ReconcileSnapshot, ReplicaFacts } from '@berth/db'
+import type { DeploymentFacts, ReconcileSnapshot, ReplicaFacts, TrafficBefore } from '@berth/db'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Action, ServiceMemory } from './action.ts'
@@ -34,6 +34,7 @@ type Event =
   | { kind: 'pause' }
   | { kind: 'resume' }
   | { kind: 'abort' }
+  | { kind: 'crash' }
   | { kind: 'rollback' }
   | { kind: 'delete' }
   | { kind: 'start'; outcome: 'ready' | 'AppCrashed' | 'NodeLost' }
@@ -63,6 +64,10 @@ const event: fc.Arbitrary<Event> = fc.oneof(
       { kind: 'resume' },
       { kind: 'abort' },
     ),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.constant<Event>({ kind: 'crash' }),
   },
   {
     weight: 2,
@@ -125,6 +130,8 @@ class Model {
         return this.tell({ pausedAt: new Date(this.now) })
       case 'resume':
         return this.tell({ pausedAt: null })
+      case 'crash':
+        return this.crash()
       case 'abort':
         return this.tell({ abortRequestedAt: new Date(this.now) })
       case 'rollback': {
@@ -249,8 +256,15 @@ class Model {
       case 'note-rollout':
         return this.step(action.deployment, { rollout: action.rollout })
       case 'take-traffic-back':
-        this.change({ status: { ...this.snapshot.status, traffic: action.traffic } })
+        this.goBack(action.back)
         return this.end(action.deployment, action.end)
+      case 'roll-back': {
+        const { lastFinished } = this.snapshot
+        expect(action.deployment, 'only what served last is rolled back').toBe(lastFinished?.id)
+        this.goBack(action.back)
+        if (lastFinished) this.change({ lastFinished: { ...lastFinished, rolledBack: action.why } })
+        return
+      }
       case 'finish-deployment':
         return this.end(action.deployment, action)
       case 'retire-replicas':
@@ -296,7 +310,28 @@ class Model {
     const last = this.snapshot.lastFinished
     this.change({
       open: this.snapshot.open.filter((each) => each.id !== id),
-      lastFinished: last && last.generation > ended.generation ? last : { ...ended, phase, reason, message },
+      lastFinished:
+        last && last.generation > ended.generation
+          ? last
+          : { ...ended, phase, reason, message, finishedAt: new Date(this.now) },
+    })
+  }
+
+  private goBack({ traffic, latest }: TrafficBefore): void {
+    expect(this.snapshot.service.deletedAt).toBeNull()
+    this.change({ status: { ...this.snapshot.status, traffic, latestReadyRevision: latest } })
+  }
+
+  /** The app of some ready replica ends and is started again. */
+  private crash(): void {
+    const which = this.snapshot.replicas.findLast(({ state }) => state === 'ready')
+    const end = new Date(this.now).toISOString()
+    this.change({
+      replicas: this.snapshot.replicas.map((each) =>
+        each === which
+          ? { ...each, state: 'starting' as const, readyAt: null, ends: [...each.ends, end] }
+          : each,
+      ),
     })
   }
 

@@ -266,6 +266,7 @@ describe('the shift', () => {
           rollout: {
             previous: 'hello-00001',
             percent: 100,
+            startedAt: at(0).toISOString(),
             shiftedAt: at(0).toISOString(),
             acknowledgedAt: null,
           },

@@ -1,6 +1,7 @@
 import type { DeploymentFacts, ReconcileSnapshot, ReplicaFacts } from '@berth/db'
 import type { Action, ServiceMemory } from './action.ts'
 import { planDeployment } from './plan-deployment.ts'
+import { planObservation } from './plan-observation.ts'
 import { planNodeDrain } from './plan-node-drain.ts'
 import { readyCondition, sameCondition } from './ready-condition.ts'
 import { currentLatest, isAcknowledged, resolveTraffic, sameTraffic } from './wanted-traffic.ts'
@@ -20,6 +21,7 @@ export function plan(snapshot: ReconcileSnapshot, memory: ServiceMemory, now: nu
   const actions: Action[] = [...planTraffic(snapshot, active), ...snapshot.open.slice(0, -1).map(supersede)]
   if (active) actions.push(...planDeployment(snapshot, active, memory, now))
   actions.push(...planRetirement(snapshot, active))
+  if (!active) actions.push(...planObservation(snapshot, now))
   if (!active || isRollingOut(active)) actions.push(...planNodeDrain(snapshot, now))
   // The condition is about a state that stands still: while there is work it would be old at once.
   return actions.every(({ kind }) => kind === 'wait')

@@ -497,6 +497,47 @@ describe('a rollout in steps', () => {
     expect(leader.retiredTooEarly).toEqual([])
   })
 
+  /** What the leader writes when the app of the new revision has ended three times. */
+  async function crash(service: ServiceUid): Promise<void> {
+    await database.db.execute(
+      `update replicas set state = 'starting', reason = 'AppCrashed', message = 'exit 3',
+         ends = jsonb_build_array(now(), now(), now())
+       where revision_uid = (select uid from revisions where number = 2)`,
+    )
+    await notifyServiceChanged(database.db, service)
+  }
+
+  test('fails when its revision crashes, and its traffic is back', async () => {
+    const { uid, name, deployment } = await rollOut({ strategy: 'gradual', steps: [20] })
+    await eventually((state) => expect(shares(state)).toEqual(['1: 80', '2: 20']))
+    await crash(uid)
+    const { message, ...end } = await ended(deployment)
+    expect(end).toMatchObject({ phase: 'failed', reason: 'CrashLoop', rolledBack: null })
+    expect(message).toContain(`${name}-00002 ended three times within 60 s, last on n1: exit 3`)
+    await eventually((state) => expect(shares(state)).toEqual(['1: 100']))
+    expect((await read()).events.at(-1)).toMatchObject({ phase: 'failed', node: 'n1' })
+  })
+
+  test('that has succeeded is rolled back when its revision crashes right after, once', async () => {
+    const { uid, name, deployment } = await rollOut({ strategy: 'immediate' })
+    await ended(deployment)
+    await eventually(({ replicas }) => expect(replicas).toHaveLength(1))
+    await crash(uid)
+    await eventually((state) => {
+      expect(shares(state)).toEqual(['1: 100'])
+      expect(state.status?.latestReadyRevision).toBe(`${name}-00001`)
+      expect(state.ready?.message).toContain(`${name}-00002 was rolled back by itself (CrashLoop)`)
+      expect(state.replicas).toEqual([])
+    })
+    const { deployments, events } = await read()
+    expect(deployments.find(({ id }) => id === deployment)).toMatchObject({
+      phase: 'succeeded',
+      rolledBack: { reason: 'CrashLoop', at: expect.stringMatching(/^20.*Z$/) },
+    })
+    const told = events.filter(({ message }) => message.startsWith('CrashLoop: '))
+    expect(told).toMatchObject([{ deploymentId: deployment, node: 'n1' }])
+  })
+
   test('gives its traffic back before a newer deployment begins', async () => {
     const { uid, deployment } = await rollOut({ strategy: 'gradual', steps: [20], intervalSeconds: 1 })
     await eventually((state) => expect(shares(state)).toEqual(['1: 80', '2: 20']))

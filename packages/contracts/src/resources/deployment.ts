@@ -16,6 +16,8 @@ export const deploymentView = z
     finishedAt: z.iso.datetime().nullable(),
     /** How far the traffic has moved, null before it has begun to. */
     rollout: rolloutProgress.nullable(),
+    /** Why its traffic went back by itself after it had succeeded. */
+    rolledBack: z.object({ at: z.iso.datetime(), reason: z.string(), message: z.string() }).nullable(),
     /** Takes no further step by itself. */
     paused: z.boolean(),
   })

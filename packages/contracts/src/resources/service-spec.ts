@@ -60,6 +60,9 @@ const rolloutSpec = z.strictObject({
           context.addIssue({ code: 'custom', path: [index], message: 'must be above the step before it' })
     }),
   intervalSeconds: z.int().min(1).max(86_400).default(rolloutDefaults.intervalSeconds),
+  maxErrorPercent: z
+    .union([z.int().min(0).max(99), z.literal('never')], { error: 'must be 0 to 99 percent or "never"' })
+    .default(rolloutDefaults.maxErrorPercent),
 })
 
 const settings = {

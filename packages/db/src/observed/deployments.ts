@@ -6,12 +6,14 @@ import {
   type Reason,
   type RevisionUid,
   type RolloutProgress,
+  type RolloutSettings,
 } from '@berth/contracts'
-import { eq, sql } from 'drizzle-orm'
+import { and, eq, isNull, sql, type SQL } from 'drizzle-orm'
+import type { AnyPgColumn } from 'drizzle-orm/pg-core'
 import { withTransaction, type Executor, type Transaction } from '../connection.ts'
 import { requireLease, type LeaseRef } from '../leases.ts'
 import { notifyServiceChanged } from '../notify.ts'
-import { deploymentEvents, deployments } from '../schema.ts'
+import { deploymentEvents, deployments, revisions, services, type RolloutTrouble } from '../schema.ts'
 
 /** One step that people may read about. Without `phase` the deployment stays in the phase it is in. */
 export type DeploymentStep = { phase?: DeploymentPhase; node?: string; message: string }
@@ -131,4 +133,66 @@ export async function endDeployment(
 async function lockOpen(tx: Transaction, id: DeploymentId) {
   const [row] = await tx.select().from(deployments).where(eq(deployments.id, id)).for('update')
   return row && row.finishedAt === null ? row : null
+}
+
+/** For so long after its end a deployment is observed: its traffic may go back by itself. */
+export const observationMs = 30_000
+
+/** For a query over `deployments`: those of a service that are observed after their end. */
+export function justSucceeded(serviceUid: AnyPgColumn): SQL {
+  return sql`${eq(deployments.serviceUid, serviceUid)} and ${deployments.phase} = 'succeeded'
+    and ${deployments.rolledBack} is null
+    and ${deployments.finishedAt} > clock_timestamp() - ${observationMs} * interval '1 millisecond'`
+}
+
+/** By the leader: why the traffic of a deployment should go back; the first word counts. Throws `LeaseLostError`. */
+export async function writeRolloutTrouble(
+  db: Executor,
+  lease: LeaseRef,
+  id: DeploymentId,
+  trouble: RolloutTrouble,
+): Promise<void> {
+  await withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    const [row] = await tx
+      .update(deployments)
+      .set({ trouble })
+      .where(and(eq(deployments.id, id), isNull(deployments.trouble)))
+      .returning({ serviceUid: deployments.serviceUid })
+    if (row) await notifyServiceChanged(tx, row.serviceUid)
+  })
+}
+
+/** A deployment whose revision has traffic that may still go back to the one before. */
+export type ObservedRollout = {
+  deployment: DeploymentId
+  name: string
+  revision: RevisionUid
+  previous: RevisionUid
+  rollout: RolloutSettings
+}
+
+/** Those that are under way or observed after their end, as long as no trouble is written down. */
+export async function readObservedRollouts(db: Executor): Promise<ObservedRollout[]> {
+  const previous = and(
+    eq(revisions.serviceUid, deployments.serviceUid),
+    sql`${revisions.name} = ${deployments.rollout} ->> 'previous'`,
+  )
+  const rows = await db
+    .select({
+      deployment: deployments.id,
+      name: deployments.revisionName,
+      revision: deployments.revisionUid,
+      previous: revisions.uid,
+      rollout: services.rollout,
+    })
+    .from(deployments)
+    .innerJoin(services, eq(services.uid, deployments.serviceUid))
+    .innerJoin(revisions, previous)
+    .where(
+      sql`${deployments.trouble} is null and ${deployments.revisionUid} <> ${revisions.uid}
+        and (${deployments.rollout} ->> 'percent')::int > 0
+        and (${deployments.finishedAt} is null or (${justSucceeded(services.uid)}))`,
+    )
+  return rows as ObservedRollout[]
 }

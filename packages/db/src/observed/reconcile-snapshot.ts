@@ -68,7 +68,11 @@ export type DeploymentFacts = {
   rollout: RolloutProgress | null
   reason: string | null
   message: string | null
+  /** What the leader has seen of its revision. */
+  trouble: schema.RolloutTrouble | null
+  rolledBack: schema.RolloutTrouble | null
   startedAt: Date
+  finishedAt: Date | null
   /** When a worker first looked at it, null while none has. */
   workedOnSince: Date | null
 }
@@ -99,6 +103,8 @@ export type ReplicaFacts = {
   createdAt: Date
   readyAt: Date | null
   failedAt: Date | null
+  /** When its app ended and was started again, oldest first; RFC 3339. */
+  ends: string[]
   reason: string | null
   message: string | null
 }
@@ -243,7 +249,10 @@ async function readDeployments(
       rollout: deployments.rollout,
       reason: deployments.reason,
       message: deployments.message,
+      trouble: deployments.trouble,
+      rolledBack: deployments.rolledBack,
       startedAt: deployments.startedAt,
+      finishedAt: deployments.finishedAt,
       workedOnSince: firstEvent.mapWith(deployments.startedAt),
     })
     .from(deployments)
@@ -273,6 +282,7 @@ async function readReplicas(tx: Transaction, serviceUid: ServiceUid): Promise<Re
       createdAt: replicas.createdAt,
       readyAt: replicas.readyAt,
       failedAt: replicas.failedAt,
+      ends: replicas.ends,
       reason: replicas.reason,
       message: replicas.message,
     })
