@@ -103,6 +103,12 @@ export const serviceSpec = z
         path: ['maxScale'],
         message: 'must be 1 for a service with volumes',
       })
+    if (spec.volumes.length > 0 && spec.rollout.strategy !== 'immediate')
+      context.addIssue({
+        code: 'custom',
+        path: ['rollout', 'strategy'],
+        message: 'must be "immediate" for a service with volumes, which one replica has at a time',
+      })
     // A replica publishes one port, so no other one can be asked.
     const message = `must be ${spec.port}, the port of the service, or be left out`
     for (const name of ['readinessProbe', 'startupProbe', 'livenessProbe'] as const)

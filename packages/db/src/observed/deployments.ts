@@ -141,7 +141,7 @@ export const observationMs = 30_000
 /** For a query over `deployments`: those of a service that are observed after their end. */
 export function justSucceeded(serviceUid: AnyPgColumn): SQL {
   return sql`${eq(deployments.serviceUid, serviceUid)} and ${deployments.phase} = 'succeeded'
-    and ${deployments.rolledBack} is null
+    and ${deployments.rolledBack} is null and ${deployments.rollout} ->> 'previous' is not null
     and ${deployments.finishedAt} > clock_timestamp() - ${observationMs} * interval '1 millisecond'`
 }
 
