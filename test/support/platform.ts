@@ -137,6 +137,7 @@ export type ServiceBody = {
   status: {
     conditions: { type: string; status: string; reason: string; message: string }[]
     latestReadyRevision: string | null
+    traffic: { revision: string; percent: number }[]
     replicas: { desired: number; running: number; frozen: number; parked: number }
   }
 }

@@ -86,6 +86,10 @@ const badFields: [string, Record<string, unknown>][] = [
   ['minScale', { minScale: -1 }],
   ['maxScale', { maxScale: 1e9 }],
   ['maxScale', { maxScale: 0 }],
+  [
+    'rollout.strategy',
+    { rollout: { strategy: 'manual' }, maxScale: 1, volumes: [{ name: 'data', mountPath: '/data' }] },
+  ],
   ['idle.freezeAfterSeconds', { idle: { freezeAfterSeconds: -1 } }],
   ['idle.parkAfterSeconds', { idle: { freezeAfterSeconds: 60, parkAfterSeconds: 30 } }],
   [

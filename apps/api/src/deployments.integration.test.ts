@@ -1,6 +1,6 @@
 import type { DeploymentView, ReplicaView, RevisionView, ServiceView } from '@berth/contracts'
 import { insertNode, insertReplica, insertRevision } from '@berth/db/testing'
-import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { openStream } from './testing/open-stream.ts'
 import { startApi, type StartedApi } from './testing/started-api.ts'
 
@@ -145,4 +145,118 @@ test('replicas are shown with their node, and counted by rung', async () => {
   expect(shown).toMatchObject({ status: { reserved: { cpu: 2, memory: '256Mi' }, replicas: 6 } })
   const removed = await api.call('DELETE', '/nodes/n7')
   expect(removed.json()).toMatchObject({ status: 409, code: 'in-use' })
+})
+
+describe('a rollout in steps', () => {
+  const moved = (deployment: string, percent: number) =>
+    api.db.execute(
+      `update deployments set phase = 'shifting', rollout = '{"previous": "x-00001", "percent": ${percent}, "startedAt": "2030-01-01T00:00:00.000Z", "shiftedAt": "2030-01-01T00:00:00.000Z", "acknowledgedAt": null}' where id = '${deployment}'`,
+    )
+  const wishes = async (deployment: string) =>
+    (
+      await api.db.execute(
+        `select paused_at, promote_from, promote_to, abort_requested_at from deployments where id = '${deployment}'`,
+      )
+    ).rows[0]
+  const say = (deployment: string, verb: string, body?: unknown) =>
+    api.call('POST', `/deployments/${deployment}/${verb}`, body === undefined ? {} : { body })
+
+  async function rollOut(name: string, rollout: Record<string, unknown> = { strategy: 'gradual' }) {
+    const body = { name, image: '127.0.0.1:5050/hello:1', rollout }
+    const { uid, deployment } = (await api.call('POST', '/services', { body })).json<ServiceView>()
+    return { uid, deployment: deployment?.id ?? '' }
+  }
+
+  test('has its steps and interval filled in, and shows how far it is', async () => {
+    const { deployment } = await rollOut('stepping')
+    const service = (await api.call('GET', '/services/stepping')).json<ServiceView>()
+    expect(service.rollout).toEqual({
+      strategy: 'gradual',
+      steps: [1, 10, 25, 50, 100],
+      intervalSeconds: 30,
+      maxErrorPercent: 50,
+    })
+    expect((await api.call('GET', `/deployments/${deployment}`)).json()).toMatchObject({
+      rollout: null,
+      paused: false,
+    })
+    await moved(deployment, 10)
+    expect((await api.call('GET', `/deployments/${deployment}`)).json()).toMatchObject({
+      rollout: { previous: 'x-00001', percent: 10, acknowledgedAt: null },
+    })
+  })
+
+  test.each([
+    [{ strategy: 'sometimes' }, 'rollout.strategy'],
+    [{ steps: [] }, 'rollout.steps'],
+    [{ steps: [0] }, 'rollout.steps.0'],
+    [{ steps: [10, 101] }, 'rollout.steps.1'],
+    [{ steps: [10, 10] }, 'rollout.steps.1'],
+    [{ steps: [33.3] }, 'rollout.steps.0'],
+    [{ intervalSeconds: 0 }, 'rollout.intervalSeconds'],
+    [{ intervalSeconds: 86_401 }, 'rollout.intervalSeconds'],
+    [{ maxErrorPercent: 100 }, 'rollout.maxErrorPercent'],
+    [{ maxErrorPercent: 'sometimes' }, 'rollout.maxErrorPercent'],
+    [{ speed: 1 }, 'rollout.speed'],
+  ])('with %j is refused by the name of the field', async (rollout, path) => {
+    const body = { name: 'bad-rollout', image: 'hello:1', rollout }
+    const answer = await api.call('POST', '/services', { body })
+    expect(answer.json()).toMatchObject({ status: 422, errors: [{ path }] })
+  })
+
+  test('is promoted to its next step or to a percent, paused, resumed and aborted', async () => {
+    const { uid, deployment } = await rollOut('told')
+    await moved(deployment, 10)
+    expect((await say(deployment, 'promote')).status).toBe(202)
+    expect(api.wakes).toContainEqual({ service: uid, reason: 'updated' })
+    expect(await wishes(deployment)).toMatchObject({ promote_from: 10, promote_to: null })
+    expect((await say(deployment, 'promote', { percent: 50 })).status).toBe(202)
+    expect((await say(deployment, 'promote', { percent: 30 })).status).toBe(202)
+    expect(await wishes(deployment)).toMatchObject({ promote_to: 50 })
+    expect((await say(deployment, 'pause')).json()).toMatchObject({ paused: true })
+    expect((await say(deployment, 'pause')).status).toBe(202)
+    expect((await say(deployment, 'resume')).json()).toMatchObject({ paused: false })
+    expect((await say(deployment, 'abort')).status).toBe(202)
+    expect(await wishes(deployment)).toMatchObject({ abort_requested_at: expect.anything() })
+  })
+
+  test('refuses what makes no sense, and says why', async () => {
+    const { deployment } = await rollOut('refusing')
+    const refused = async (verb: string, body?: unknown) =>
+      (await say(deployment, verb, body)).json<{ status: number; detail: string }>()
+    const conflict = (detail: string) => ({
+      status: 409,
+      code: 'conflict',
+      detail: expect.stringContaining(detail),
+    })
+    expect(await refused('promote')).toMatchObject(conflict('not begun to move: the deployment is queued'))
+    expect(await refused('resume')).toMatchObject(conflict('not paused'))
+    await moved(deployment, 50)
+    expect(await refused('promote', { percent: 50 })).toMatchObject(
+      conflict('has 50 % of the traffic already'),
+    )
+    for (const percent of [0, 101, 12.5, '50'])
+      expect(await refused('promote', { percent })).toMatchObject({
+        status: 422,
+        errors: [{ path: 'percent' }],
+      })
+    await moved(deployment, 100)
+    for (const verb of ['promote', 'pause', 'abort'])
+      expect(await refused(verb)).toMatchObject(conflict('all of the traffic already'))
+    await ended(deployment, 'succeeded')
+    for (const verb of ['promote', 'pause', 'resume', 'abort'])
+      expect(await refused(verb)).toMatchObject(conflict('ended already: it is succeeded'))
+    for (const verb of ['promote', 'pause', 'resume', 'abort'])
+      expect((await say('dep-none', verb)).status).toBe(404)
+  })
+
+  test('is what promote, pause and resume are for, and abort stops any deployment', async () => {
+    const { deployment } = await rollOut('at-once', {})
+    for (const verb of ['promote', 'pause', 'resume'])
+      expect((await say(deployment, verb)).json()).toMatchObject({
+        status: 409,
+        detail: expect.stringContaining('"immediate"'),
+      })
+    expect((await say(deployment, 'abort')).status).toBe(202)
+  })
 })

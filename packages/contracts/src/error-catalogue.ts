@@ -88,6 +88,9 @@ export const reasonCatalogue = {
   DeadlineExceeded: { terminal: true, meaning: 'The deployment took longer than its deadline.' },
   Cancelled: { terminal: true, meaning: 'The user cancelled the deployment.' },
   Superseded: { terminal: true, meaning: 'A newer deployment took over.' },
+  CrashLoop: { terminal: true, meaning: 'The new revision kept ending, so its traffic went back.' },
+  ErrorRate: { terminal: true, meaning: 'The new revision failed requests; its traffic went back.' },
+  RolloutAborted: { terminal: true, meaning: 'The rollout was aborted; what served before serves again.' },
   Deleting: { terminal: true, meaning: 'The service is being deleted.' },
   EngineError: { terminal: false, meaning: 'A Docker Engine answered with an error.' },
 } as const satisfies Record<string, { terminal: boolean; meaning: string }>

@@ -46,7 +46,9 @@ export const demandFrame = z.object({
 /**
  * Everything the router is doing, every 500 ms. `concurrency` is the mean number of requests in flight and
  * queued since the report before (time-weighted). `idleMs` of a replica is the time since its last request
- * ended here, 0 while one is in flight. Revisions and replicas without any activity in the table are listed too.
+ * ended here, 0 while one is in flight. `answers` are requests that replicas have answered since the report before;
+ * `failed` are those among them with a status of 500 and above, not answered in time, or broken off; older routers do
+ * not count them. Revisions and replicas without any activity in the table are listed too.
  */
 export const reportFrame = z.object({
   kind: z.literal('report'),
@@ -58,6 +60,7 @@ export const reportFrame = z.object({
       queued: z.int(),
       concurrency: z.number(),
       requests: z.int(),
+      answers: z.object({ requests: z.int(), failed: z.int() }).optional(),
       replicas: z.array(z.object({ id: z.string(), inFlight: z.int(), idleMs: z.number() })),
     }),
   ),

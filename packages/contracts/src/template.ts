@@ -79,8 +79,56 @@ export const trafficTarget = z.strictObject({
 })
 export type TrafficTarget = z.infer<typeof trafficTarget>
 
-export const rolloutSettings = z.strictObject({ strategy: z.literal('immediate') })
+/**
+ * immediate  all traffic of `latest` moves at once
+ * gradual    it moves in steps, the next one after an interval
+ * manual     it moves when somebody says so
+ */
+export const rolloutStrategies = ['immediate', 'gradual', 'manual'] as const
+export type RolloutStrategy = (typeof rolloutStrategies)[number]
+
+/** How a new revision gets the traffic of `latest`. What is absent is as in `rolloutDefaults`. */
+export const rolloutSettings = z.strictObject({
+  strategy: z.enum(rolloutStrategies),
+  steps: z.array(z.int()).optional(),
+  intervalSeconds: z.int().optional(),
+  /** Percent of failed requests above which the traffic goes back by itself. */
+  maxErrorPercent: z.union([z.int(), z.literal('never')]).optional(),
+})
 export type RolloutSettings = z.infer<typeof rolloutSettings>
+
+export const rolloutDefaults = {
+  strategy: 'immediate',
+  /** Percent of the traffic of `latest`; a last step of 100 is implied. */
+  steps: [1, 10, 25, 50, 100],
+  intervalSeconds: 30,
+  maxErrorPercent: 50,
+} as const satisfies RolloutSettings
+
+/** The settings with all that they leave out. */
+export function wholeRollout(settings: RolloutSettings) {
+  const { strategy, steps, intervalSeconds, maxErrorPercent } = settings
+  return {
+    strategy,
+    steps: steps ?? rolloutDefaults.steps,
+    intervalSeconds: intervalSeconds ?? rolloutDefaults.intervalSeconds,
+    maxErrorPercent: maxErrorPercent ?? rolloutDefaults.maxErrorPercent,
+  }
+}
+
+/** How far a deployment has shifted the traffic of `latest`. Times are RFC 3339. */
+export const rolloutProgress = z.strictObject({
+  /** The revision that had it before; null when nothing served. */
+  previous: z.string().nullable(),
+  /** How much of it the new revision has. */
+  percent: z.int().min(0).max(100),
+  /** When its first step was published, and when this one was. */
+  startedAt: z.iso.datetime(),
+  shiftedAt: z.iso.datetime(),
+  /** When every router had acknowledged this share, null until then. */
+  acknowledgedAt: z.iso.datetime().nullable(),
+})
+export type RolloutProgress = z.infer<typeof rolloutProgress>
 
 /** The environment of a container, decrypted. Never logged, never in Redis, labels or error texts. */
 export type Environment = Readonly<Record<string, string>>

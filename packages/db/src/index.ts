@@ -1,5 +1,5 @@
 export * as schema from './schema.ts'
-export type { Condition } from './schema.ts'
+export type { Condition, RolloutTrouble } from './schema.ts'
 export * from './connection.ts'
 export * from './leases.ts'
 export * from './migrate.ts'

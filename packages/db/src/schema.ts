@@ -8,7 +8,9 @@ import {
   replicaStates,
   rungs,
   type IdleSettings,
+  type Reason,
   type RevisionTemplate,
+  type RolloutProgress,
   type RolloutSettings,
   type TrafficTarget,
 } from '@berth/contracts'
@@ -215,6 +217,8 @@ export const revisions = pgTable(
   ],
 )
 
+export type RolloutTrouble = { reason: Reason; message: string }
+
 export const deployments = pgTable(
   'deployments',
   {
@@ -230,8 +234,22 @@ export const deployments = pgTable(
     createdBy: text('created_by').notNull(),
     /** Desired: the user asked to stop it. */
     cancelRequestedAt: instant('cancel_requested_at'),
+    /** Desired: the traffic goes back to what served before. */
+    abortRequestedAt: instant('abort_requested_at'),
+    /** Desired: no further step by itself. */
+    pausedAt: instant('paused_at'),
+    /** Desired: leave the step at this percent for the next one, without waiting for its interval. */
+    promoteFrom: integer('promote_from'),
+    /** Desired: at least this percent of the traffic of `latest` at once. */
+    promoteTo: integer('promote_to'),
     revisionUid: text('revision_uid'),
     revisionName: text('revision_name'),
+    /** Null until its traffic begins to shift. */
+    rollout: jsonb('rollout').$type<RolloutProgress | null>(),
+    /** By the leader: why its traffic should go back. */
+    trouble: jsonb('trouble').$type<RolloutTrouble | null>(),
+    /** Its traffic went back by itself after it had succeeded. */
+    rolledBack: jsonb('rolled_back').$type<(RolloutTrouble & { at: string }) | null>(),
     phase: text('phase', { enum: deploymentPhases }).notNull().default('queued'),
     reason: text('reason'),
     message: text('message'),
@@ -290,6 +308,8 @@ export const replicas = pgTable(
     drainingAt: instant('draining_at'),
     failedAt: instant('failed_at'),
     restarts: integer('restarts').notNull().default(0),
+    /** When its app ended and was started again: the last ten times. */
+    ends: jsonb('ends').$type<string[]>().notNull().default([]),
     reason: text('reason'),
     message: text('message'),
     epoch: bigint('epoch', { mode: 'number' }).notNull().default(0),

@@ -27,7 +27,7 @@ test.each([
   [{ port: 80.5 }, 'port: expected a whole number, received number.'],
   [{ port: 0 }, 'port: expected number to be >=1.'],
   [{ name: undefined }, 'name: is required.'],
-  [{ rollout: { strategy: 'canary' } }, 'rollout.strategy: expected "immediate".'],
+  [{ rollout: { strategy: 'canary' } }, 'rollout.strategy: expected one of "immediate"|"gradual"|"manual".'],
   [{ gpu: 1, size: 2 }, 'gpu: is reserved for a later version. (and 1 more)'],
 ])('a service with %j is told: %s', (change, sentence) => {
   expect(refusalOf(serviceSpec, { name: 'hello', image: 'hello', ...change })).toBe(sentence)

@@ -16,6 +16,9 @@ export function deploymentView(row: desired.DeploymentRow): DeploymentView {
     createdBy: row.createdBy,
     startedAt: row.startedAt.toISOString(),
     finishedAt: row.finishedAt?.toISOString() ?? null,
+    rollout: row.rollout,
+    rolledBack: row.rolledBack,
+    paused: row.pausedAt !== null,
   }
 }
 

@@ -1,12 +1,24 @@
-import { deploymentEventView, deploymentView as deploymentSchema, listOf, pageQuery } from '@berth/contracts'
+import {
+  deploymentEventView,
+  deploymentView as deploymentSchema,
+  listOf,
+  pageQuery,
+  promoteRequest,
+} from '@berth/contracts'
 import { desired } from '@berth/db'
 import { z } from 'zod'
 import { notFound } from '../api-error.ts'
 import { listBody, numberedPageOf } from '../http/cursor.ts'
 import { eventStream } from '../http/event-stream.ts'
 import { cancelDeployment, deploymentView, followDeployment } from '../operations/deployments.ts'
+import {
+  abortDeployment,
+  pauseDeployment,
+  promoteDeployment,
+  resumeDeployment,
+} from '../operations/rollouts.ts'
 import { serviceOf } from './revisions.ts'
-import { readRoute, writeRoute, type Route } from './route.ts'
+import { readRoute, writeRoute, type Answer, type Route } from './route.ts'
 
 const tag = 'Deployments'
 
@@ -72,5 +84,36 @@ export function deploymentRoutes(): Route[] {
         return { status: 202, body: deploymentView(row), wake }
       },
     }),
+    writeRoute({
+      method: 'post',
+      path: '/deployments/{deployment}/promote',
+      access: 'project',
+      summary: 'Take the next step of a rollout now, or go straight to a percent',
+      tag,
+      body: promoteRequest,
+      answers: { 202: { description: 'The deployment', schema: deploymentSchema } },
+      async handle({ tx, project, param, body }) {
+        return told(await promoteDeployment(tx, project.uid, param('deployment'), body.percent))
+      },
+    }),
+    ...[
+      { verb: 'pause', act: pauseDeployment, summary: 'Let a rollout take no further step by itself' },
+      { verb: 'resume', act: resumeDeployment, summary: 'Let a paused rollout go on' },
+      { verb: 'abort', act: abortDeployment, summary: 'Send all traffic back to what served before' },
+    ].map(({ verb, act, summary }) =>
+      writeRoute({
+        method: 'post',
+        path: `/deployments/{deployment}/${verb}`,
+        access: 'project',
+        summary,
+        tag,
+        answers: { 202: { description: 'The deployment', schema: deploymentSchema } },
+        handle: async ({ tx, project, param }) => told(await act(tx, project.uid, param('deployment'))),
+      }),
+    ),
   ]
+}
+
+function told(row: desired.DeploymentRow): Answer {
+  return { status: 202, body: deploymentView(row), wake: { service: row.serviceUid, reason: 'updated' } }
 }

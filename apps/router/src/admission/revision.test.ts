@@ -364,6 +364,14 @@ describe('the report', () => {
     expect(revision.report()).toMatchObject({ requests: 1 })
   })
 
+  test('tells each answer once', () => {
+    const { revision } = admission({ replicas: [aReplica('a')] })
+    revision.answered({ failed: false })
+    revision.answered({ failed: true })
+    expect(revision.report()).toMatchObject({ answers: { requests: 2, failed: 1 } })
+    expect(revision.report()).toMatchObject({ answers: { requests: 0, failed: 0 } })
+  })
+
   test('a replica is emptied once its last request has ended after it was withdrawn', () => {
     const route = aRevision({ replicas: [aReplica('a'), aReplica('b')] })
     const { revision, emptied } = admission(route)

@@ -29,6 +29,7 @@ export class RevisionAdmission {
   #uses = 0
   #inFlight = 0
   #requests = 0
+  #answers = { requests: 0, failed: 0 }
   #loadArea = 0
   #loadSince: number
   #reportedAt: number
@@ -144,6 +145,12 @@ export class RevisionAdmission {
     if (claim.replica.succeeded()) this.#pump()
   }
 
+  /** One of its requests has had its answer from a replica, or the failure of one. */
+  answered({ failed }: { failed: boolean }): void {
+    this.#answers.requests += 1
+    if (failed) this.#answers.failed += 1
+  }
+
   /** What happened since the report before. */
   report(): ReportFrame['revisions'][number] {
     this.#noteLoad()
@@ -151,15 +158,18 @@ export class RevisionAdmission {
     const elapsed = now - this.#reportedAt
     const concurrency = elapsed > 0 ? this.#loadArea / elapsed : this.#inFlight + this.#queue.size
     const requests = this.#requests
+    const answers = this.#answers
     this.#reportedAt = now
     this.#loadArea = 0
     this.#requests = 0
+    this.#answers = { requests: 0, failed: 0 }
     return {
       uid: this.#route.uid,
       inFlight: this.#inFlight,
       queued: this.#queue.size,
       concurrency,
       requests,
+      answers,
       replicas: this.replicas.map(({ id, inFlight, idleSince }) => ({
         id,
         inFlight,

@@ -369,6 +369,7 @@ export class Exchange {
     this.#ended = true
     clearTimeout(this.#timer)
     this.#release()
+    this.#count(outcome)
     this.#context.onEnd(this, {
       outcome,
       requestId: this.#asker.requestId,
@@ -384,6 +385,14 @@ export class Exchange {
       ...(this.#revision ? { revision: this.#revision.route.name } : {}),
       ...(this.#code === undefined ? {} : { code: this.#code }),
     })
+  }
+
+  /** For the revision: what its replicas have made of the request. What the router or the client ended is no answer. */
+  #count(outcome: Outcome): void {
+    const brokeOff =
+      outcome === 'broken-off' || this.#code === 'bad-gateway' || this.#code === 'request-timeout'
+    if (!brokeOff && outcome !== 'answered') return
+    this.#revision?.answered({ failed: brokeOff || this.#status >= 500 })
   }
 
   /** What a waiting request keeps in memory: its head, what Node has read of its body at most, what is kept of it. */

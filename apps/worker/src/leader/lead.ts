@@ -11,6 +11,7 @@ import {
   readDepartingNodes,
   readNodeImages,
   readNodeImageUse,
+  readObservedRollouts,
   readOwnersElsewhere,
   readRouters,
   readWorld,
@@ -21,6 +22,7 @@ import {
   writeLeaderAddress,
   writeNodeDisk,
   writeRevisionFailure,
+  writeRolloutTrouble,
   writeRouters,
   writeServiceRoutes,
   type Database,
@@ -61,6 +63,7 @@ import { createNodeLanes } from './node-lanes.ts'
 import { createReplicaKeeper, type Keeper } from './replica-keeper.ts'
 import { createReplicaWatch } from './replica-watch.ts'
 import { startRound } from './rounds.ts'
+import { createRolloutWatch } from './rollout-watch.ts'
 import { createRoutePublisher } from './route-publisher.ts'
 import type { RouterHub } from './router-hub.ts'
 import { createRowWriter } from './row-writer.ts'
@@ -109,6 +112,7 @@ const lookEveryMs = 2_000
 const spareEveryMs = 1_000
 const probeEveryMs = 100
 const lossEveryMs = 1_000
+const rolloutEveryMs = 1_000
 const tidyEveryMs = 2_000
 /** How soon the disk of a node that has just come is measured. */
 const diskEveryMs = 5_000
@@ -432,6 +436,14 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     held: () => nodeCare.held(),
     now,
   })
+  const rollouts = createRolloutWatch({
+    observed: () => readObservedRollouts(db),
+    answers: (...asked) => hub.reports.answers(...asked),
+    report(deployment, trouble) {
+      writer.write(deployment, 'trouble', (db, lease) => writeRolloutTrouble(db, lease, deployment, trouble))
+    },
+    now,
+  })
   const departing = createDepartingNodes({
     installation,
     departing: () => readDepartingNodes(db),
@@ -469,6 +481,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     { ms: lookEveryMs, what: 'look', work: () => watch.lookAround() },
     { ms: probeEveryMs, what: 'probes', work: () => probes.tick() },
     { ms: spareEveryMs, what: 'spares', work: whileFresh(() => spares.fill()) },
+    { ms: rolloutEveryMs, what: 'rollouts', work: whileFresh(() => rollouts.tick()) },
     { ms: lossEveryMs, what: 'losses', work: whileFresh(() => failed.tick()) },
     { ms: diskEveryMs, what: 'disks', work: whileFresh(() => disks.tick()) },
     { ms: tidyEveryMs, what: 'tidy', work: whileFresh(tidy) },
@@ -553,7 +566,7 @@ function isSpareUseful(picture: Picture, { node, projectUid, containerPort }: Sp
 }
 
 function worldReplica(row: ReplicaRow): WorldReplica {
-  const { startedAt: _startedAt, epoch: _epoch, ...rest } = row
+  const { startedAt: _startedAt, epoch: _epoch, ends: _ends, ...rest } = row
   return { ...rest, containers: {} } as WorldReplica
 }
 

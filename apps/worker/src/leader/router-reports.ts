@@ -1,13 +1,17 @@
 import type { DemandFrame, ReplicaId, ReportFrame, RevisionUid } from '@berth/contracts'
+import type { Answers } from '@berth/scheduler'
 import type { RevisionLoad, RouterReports } from './ports.ts'
 
 /** A report older than this says nothing about now. Routers send one every 500 ms. */
 const freshMs = 2000
 const longWindowMs = 60_000
 const shortWindowMs = 6000
+/** A minute of a rollout, and the minute before it. */
+const answersKeptMs = 120_000
 
 type RevisionReport = ReportFrame['revisions'][number]
 type Sample = { at: number; concurrency: number }
+type Answered = { at: number; requests: number; failed: number }
 type RouterState = {
   at: number
   revisions: Map<string, RevisionReport>
@@ -29,6 +33,7 @@ export function createRouterReports(options: RouterReportsOptions) {
   const routers = new Map<string, RouterState>()
   const demands = new Map<string, Map<string, Demand>>()
   const windows = new Map<string, Sample[]>()
+  const answers = new Map<string, Answered[]>()
   const lastBusyAt = new Map<string, number>()
   const demandListeners = new Set<
     (demand: { revision: RevisionUid; queued: number; inFlight: number }) => void
@@ -98,6 +103,13 @@ export function createRouterReports(options: RouterReportsOptions) {
   return {
     ...reports,
 
+    /** What the revision has answered in a time of the last two minutes, both ends as `now()`. */
+    answers(revision: RevisionUid, from: number, to: number): Answers {
+      const within = (answers.get(revision) ?? []).filter(({ at }) => at > from && at <= to)
+      const sum = (key: 'requests' | 'failed') => within.reduce((total, each) => total + each[key], 0)
+      return { requests: sum('requests'), failed: sum('failed') }
+    },
+
     report(router: string, frame: ReportFrame): void {
       const at = options.now()
       routers.set(router, {
@@ -111,7 +123,11 @@ export function createRouterReports(options: RouterReportsOptions) {
           ),
         ),
       })
-      for (const { uid, inFlight, queued, requests } of frame.revisions) {
+      for (const { uid, inFlight, queued, requests, answers: told } of frame.revisions) {
+        if (told !== undefined && told.requests > 0) {
+          const kept = (answers.get(uid) ?? []).filter((each) => at - each.at <= answersKeptMs)
+          answers.set(uid, [...kept, { at, ...told }])
+        }
         if (inFlight + queued + requests > 0) lastBusyAt.set(uid, at)
         const samples = (windows.get(uid) ?? []).filter((sample) => at - sample.at <= longWindowMs)
         samples.push({ at, concurrency: concurrencyNow(uid) })
@@ -144,7 +160,7 @@ export function createRouterReports(options: RouterReportsOptions) {
 
     /** Drops what is kept about revisions that are no more. */
     forgetRevisions(keep: (revision: string) => boolean): void {
-      for (const kept of [demands, windows, lastBusyAt])
+      for (const kept of [demands, windows, answers, lastBusyAt])
         for (const revision of kept.keys()) if (!keep(revision)) kept.delete(revision)
     },
   }

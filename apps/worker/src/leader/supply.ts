@@ -96,7 +96,9 @@ export function createSupply({ picture, keeper, creating }: SupplyOptions): Supp
       const reserved = beingReserved(service, revision.uid)
       // What a deployment brings up may use the surge: what serves need not make room for it.
       const serving = service.maxScale + takingOver(picture, service) - routed.length
-      const room = Math.min(serving, replicaLimit(picture, service) - others.length)
+      // While traffic moves from one revision to another, neither keeps the other one from serving its share.
+      const least = picture.deploying(service.uid) ? 1 : 0
+      const room = Math.min(Math.max(least, serving), replicaLimit(picture, service) - others.length)
       return Math.max(0, room - reserved)
     },
     excess: (service) => Math.max(0, counted(service).length - replicaLimit(picture, service)),

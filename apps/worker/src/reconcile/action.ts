@@ -1,13 +1,13 @@
 import type {
   DeploymentId,
-  FinalDeploymentPhase,
   NodeUid,
   Reason,
   ReplicaId,
   RevisionUid,
+  RolloutProgress,
   TrafficTarget,
 } from '@berth/contracts'
-import type { Condition } from '@berth/db'
+import type { Condition, DeploymentEnd, RollbackCause, TrafficBefore } from '@berth/db'
 
 /** What the registry said about a service's image, and the hash of all that the revision is made from. */
 export type ResolvedImage = {
@@ -49,20 +49,20 @@ export type Action =
       atMost: number
     }
   | { kind: 'report-trouble'; deployment: DeploymentId; reason: Reason; message: string }
-  /** Let the leader route this from now on; with a deployment it is its shift. */
+  /** Let the leader route this from now on; with a deployment it is a step of its shift. */
   | {
       kind: 'shift-traffic'
       traffic: TrafficTarget[]
-      deployment: { id: DeploymentId; message: string } | null
+      deployment: { id: DeploymentId; message: string; rollout: RolloutProgress } | null
       ready: { uid: RevisionUid; name: string; latest: boolean } | null
     }
-  | {
-      kind: 'finish-deployment'
-      deployment: DeploymentId
-      phase: FinalDeploymentPhase
-      reason: Reason | null
-      message: string
-    }
+  /** Every router serves the step that the deployment is at. */
+  | { kind: 'note-rollout'; deployment: DeploymentId; rollout: RolloutProgress; message: string }
+  /** The deployment ends, and what served before it gets its traffic back. */
+  | { kind: 'take-traffic-back'; deployment: DeploymentId; back: TrafficBefore; end: DeploymentEnd }
+  /** The deployment has succeeded, and what served before it gets its traffic back all the same. */
+  | { kind: 'roll-back'; deployment: DeploymentId; back: TrafficBefore; why: RollbackCause }
+  | ({ kind: 'finish-deployment'; deployment: DeploymentId } & DeploymentEnd)
   | { kind: 'retire-replicas'; replicas: ReplicaId[] }
   | { kind: 'set-condition'; observedGeneration: number; ready: Condition }
   | { kind: 'delete-service' }

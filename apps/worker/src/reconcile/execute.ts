@@ -6,10 +6,13 @@ import {
   drainReplicas,
   finishDeployment,
   makeRevision,
+  noteRollout,
   readDesiredTemplate,
   reportTrouble,
   reserveReplica,
+  rollBackTraffic,
   shiftTraffic,
+  takeTrafficBack,
   writeReadyCondition,
   type Database,
   type Keyring,
@@ -163,6 +166,20 @@ const executors: Executors = {
       ...(ready ? { ready } : {}),
     })
     log.info({ traffic, deployment: deployment?.id }, 'traffic shifted')
+  },
+
+  async 'note-rollout'({ db, lease }, { deployment, rollout, message }) {
+    await noteRollout(db, lease, deployment, { rollout, message })
+  },
+
+  async 'take-traffic-back'({ db, lease, snapshot, log }, { deployment, back, end }) {
+    if (await takeTrafficBack(db, lease, snapshot.service.uid, { deployment, back, end }))
+      log.info({ deployment, traffic: back.traffic, reason: end.reason }, 'traffic taken back')
+  },
+
+  async 'roll-back'({ db, lease, snapshot, log }, { deployment, back, why }) {
+    if (await rollBackTraffic(db, lease, snapshot.service.uid, { deployment, back, why }))
+      log.warn({ deployment, traffic: back.traffic, ...why }, 'traffic rolled back')
   },
 
   async 'finish-deployment'({ db, lease, memory, log }, { deployment, phase, reason, message }) {

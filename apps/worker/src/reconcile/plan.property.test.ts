@@ -1,6 +1,11 @@
-import type { ReplicaId } from '@berth/contracts'
-import { isFinalPhase } from '@berth/contracts'
-import type { DeploymentFacts, ReconcileSnapshot, ReplicaFacts } from '@berth/db'
+import {
+  isFinalPhase,
+  rolloutStrategies,
+  type ReplicaId,
+  type RolloutProgress,
+  type RolloutStrategy,
+} from '@berth/contracts'
+import type { DeploymentFacts, ReconcileSnapshot, ReplicaFacts, TrafficBefore } from '@berth/db'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Action, ServiceMemory } from './action.ts'
@@ -24,6 +29,12 @@ import { isAcknowledged } from './wanted-traffic.ts'
 type Event =
   | { kind: 'deploy'; sameContent: boolean }
   | { kind: 'cancel' }
+  | { kind: 'strategy'; strategy: RolloutStrategy }
+  | { kind: 'promote'; percent: number }
+  | { kind: 'pause' }
+  | { kind: 'resume' }
+  | { kind: 'abort' }
+  | { kind: 'crash' }
   | { kind: 'rollback' }
   | { kind: 'delete' }
   | { kind: 'start'; outcome: 'ready' | 'AppCrashed' | 'NodeLost' }
@@ -37,6 +48,27 @@ type Event =
 const event: fc.Arbitrary<Event> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('deploy' as const), sameContent: fc.boolean() }) },
   { weight: 1, arbitrary: fc.constantFrom<Event>({ kind: 'cancel' }, { kind: 'rollback' }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('strategy' as const),
+      strategy: fc.constantFrom(...rolloutStrategies),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom<Event>(
+      { kind: 'promote', percent: 30 },
+      { kind: 'promote', percent: 100 },
+      { kind: 'pause' },
+      { kind: 'resume' },
+      { kind: 'abort' },
+    ),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.constant<Event>({ kind: 'crash' }),
+  },
   {
     weight: 2,
     arbitrary: fc.constantFrom<Event>(
@@ -89,9 +121,19 @@ class Model {
         return
       }
       case 'cancel':
-        return this.change({
-          open: open.map((each) => ({ ...each, cancelRequestedAt: new Date(this.now) })),
-        })
+        return this.tell({ cancelRequestedAt: new Date(this.now) })
+      case 'strategy':
+        return this.change({ service: { ...service, rollout: { strategy: change.strategy } } })
+      case 'promote':
+        return this.tell({ promoteTo: change.percent })
+      case 'pause':
+        return this.tell({ pausedAt: new Date(this.now) })
+      case 'resume':
+        return this.tell({ pausedAt: null })
+      case 'crash':
+        return this.crash()
+      case 'abort':
+        return this.tell({ abortRequestedAt: new Date(this.now) })
       case 'rollback': {
         const target = this.snapshot.revisions.find(({ readyAt }) => readyAt !== null)
         if (!target || service.deletedAt) return
@@ -208,21 +250,23 @@ class Model {
             each.uid === readyUid && each.readyAt === null ? { ...each, readyAt } : each,
           ),
         })
-        if (action.deployment) this.step(action.deployment.id, { phase: 'shifting' })
+        if (action.deployment) this.stepTo(action.deployment)
         return
       }
-      case 'finish-deployment': {
-        const ended = this.snapshot.open.find(({ id }) => id === action.deployment)
-        if (!ended) throw new Error('ended twice')
-        const { phase, reason, message } = action
-        const last = this.snapshot.lastFinished
-        this.change({
-          open: this.snapshot.open.filter(({ id }) => id !== action.deployment),
-          lastFinished:
-            last && last.generation > ended.generation ? last : { ...ended, phase, reason, message },
-        })
+      case 'note-rollout':
+        return this.step(action.deployment, { rollout: action.rollout })
+      case 'take-traffic-back':
+        this.goBack(action.back)
+        return this.end(action.deployment, action.end)
+      case 'roll-back': {
+        const { lastFinished } = this.snapshot
+        expect(action.deployment, 'only what served last is rolled back').toBe(lastFinished?.id)
+        this.goBack(action.back)
+        if (lastFinished) this.change({ lastFinished: { ...lastFinished, rolledBack: action.why } })
         return
       }
+      case 'finish-deployment':
+        return this.end(action.deployment, action)
       case 'retire-replicas':
         for (const id of action.replicas) this.retire(id)
         return
@@ -240,10 +284,67 @@ class Model {
     }
   }
 
+  /** What the routers are to get for a step: never more than it says, never less than before. */
+  private stepTo({ id, rollout }: { id: DeploymentFacts['id']; rollout: RolloutProgress }): void {
+    const { open, service, status } = this.snapshot
+    const deployment = open.find((each) => each.id === id)
+    const before = deployment?.rollout?.percent ?? 0
+    if (deployment?.rollout) {
+      expect(rollout.percent, 'the percent only rises').toBeGreaterThan(before)
+      if (before > 0) expect(deployment.rollout.acknowledgedAt, 'a step is acknowledged first').not.toBeNull()
+    }
+    if (service.pinnedRevision === null && rollout.previous !== null) {
+      const share = status.traffic.find(({ revision }) => revision === deployment?.revisionName)
+      expect(share?.percent ?? 0).toBe(rollout.percent)
+      expect(status.traffic.reduce((sum, { percent }) => sum + percent, 0)).toBe(100)
+    }
+    this.step(id, { phase: 'shifting', rollout })
+  }
+
+  private end(
+    id: DeploymentFacts['id'],
+    { phase, reason, message }: Pick<DeploymentFacts, 'phase' | 'reason' | 'message'>,
+  ): void {
+    const ended = this.snapshot.open.find((each) => each.id === id)
+    if (!ended) throw new Error('ended twice')
+    const last = this.snapshot.lastFinished
+    this.change({
+      open: this.snapshot.open.filter((each) => each.id !== id),
+      lastFinished:
+        last && last.generation > ended.generation
+          ? last
+          : { ...ended, phase, reason, message, finishedAt: new Date(this.now) },
+    })
+  }
+
+  private goBack({ traffic, latest }: TrafficBefore): void {
+    expect(this.snapshot.service.deletedAt).toBeNull()
+    this.change({ status: { ...this.snapshot.status, traffic, latestReadyRevision: latest } })
+  }
+
+  /** The app of some ready replica ends and is started again. */
+  private crash(): void {
+    const which = this.snapshot.replicas.findLast(({ state }) => state === 'ready')
+    const end = new Date(this.now).toISOString()
+    this.change({
+      replicas: this.snapshot.replicas.map((each) =>
+        each === which
+          ? { ...each, state: 'starting' as const, readyAt: null, ends: [...each.ends, end] }
+          : each,
+      ),
+    })
+  }
+
+  /** The user says something about whatever is under way. */
+  private tell(wish: Partial<DeploymentFacts>): void {
+    this.change({ open: this.snapshot.open.map((each) => ({ ...each, ...wish })) })
+  }
+
   private retire(id: ReplicaId): void {
     const replica = this.snapshot.replicas.find((each) => each.id === id)
     if (replica && this.mayLeave(replica)) {
-      expect(this.snapshot.open, 'a deployment that is under way comes first').toEqual([])
+      const starts = this.snapshot.open.filter(({ rollout }) => rollout === null || rollout.percent === 100)
+      expect(starts, 'a deployment that is under way comes first').toEqual([])
     } else if (!this.snapshot.service.deletedAt && replica) {
       const served = this.snapshot.acknowledged?.some(({ revision }) => revision === replica.revisionUid)
       expect(served ?? false, 'a replica retires while routers still send it requests').toBe(false)
@@ -327,6 +428,8 @@ class Model {
   /** Everything around the plan works from now on. */
   settle(): void {
     for (let turn = 0; turn < 60; turn += 1) {
+      // Whoever deploys by hand or has paused comes back in the end.
+      if (turn === 40) for (const kind of ['resume', 'promote'] as const) this.apply({ kind, percent: 100 })
       this.pass(1_000)
       this.apply({ kind: 'acknowledge' })
       this.apply({ kind: 'removed' })
@@ -346,6 +449,7 @@ test('whatever happens, the service comes to rest with the wanted replicas alone
       expect(open).toEqual([])
       expect(lastFinished === null || isFinalPhase(lastFinished.phase)).toBe(true)
       expect(isAcknowledged(model.snapshot)).toBe(true)
+      expect(new Set(status.traffic.map(({ revision }) => revision)).size).toBeLessThanOrEqual(1)
       const routed = status.traffic.map(({ revision }) => revision)
       const live = replicas.filter(({ state }) => state !== 'failed')
       for (const replica of live) {

@@ -260,7 +260,17 @@ describe('the shift', () => {
       {
         kind: 'shift-traffic',
         traffic: [{ revision: 'hello-00002', percent: 100, tag: null }],
-        deployment: { id: 'dep-2', message: 'routing hello-00002, 1 replica ready' },
+        deployment: {
+          id: 'dep-2',
+          message: 'routing hello-00002, 1 replica ready',
+          rollout: {
+            previous: 'hello-00001',
+            percent: 100,
+            startedAt: at(0).toISOString(),
+            shiftedAt: at(0).toISOString(),
+            acknowledgedAt: null,
+          },
+        },
         ready: { uid: 'rev-2', name: 'hello-00002', latest: true },
       },
     ])

@@ -1,6 +1,7 @@
 import type { DeploymentFacts, ReconcileSnapshot, ReplicaFacts } from '@berth/db'
 import type { Action, ServiceMemory } from './action.ts'
 import { planDeployment } from './plan-deployment.ts'
+import { planObservation } from './plan-observation.ts'
 import { planNodeDrain } from './plan-node-drain.ts'
 import { readyCondition, sameCondition } from './ready-condition.ts'
 import { currentLatest, isAcknowledged, resolveTraffic, sameTraffic } from './wanted-traffic.ts'
@@ -16,14 +17,21 @@ const failedCleanupMs = 5_000
 export function plan(snapshot: ReconcileSnapshot, memory: ServiceMemory, now: number): Action[] {
   if (snapshot.service.deletedAt !== null) return planDeletion(snapshot, now)
   const active = snapshot.open.at(-1)
-  const actions: Action[] = snapshot.open.slice(0, -1).map(supersede)
+  // First of all, so that no rollout ends while its traffic is still divided.
+  const actions: Action[] = [...planTraffic(snapshot, active), ...snapshot.open.slice(0, -1).map(supersede)]
   if (active) actions.push(...planDeployment(snapshot, active, memory, now))
-  actions.push(...planTraffic(snapshot, active), ...planRetirement(snapshot, active))
-  if (!active) actions.push(...planNodeDrain(snapshot, now))
+  actions.push(...planRetirement(snapshot, active))
+  if (!active) actions.push(...planObservation(snapshot, now))
+  if (!active || isRollingOut(active)) actions.push(...planNodeDrain(snapshot, now))
   // The condition is about a state that stands still: while there is work it would be old at once.
   return actions.every(({ kind }) => kind === 'wait')
     ? [...planCondition(snapshot, active, now), ...actions]
     : actions
+}
+
+/** Its replicas are ready and its steps may take days: nothing else waits for their end. */
+function isRollingOut({ rollout }: DeploymentFacts): boolean {
+  return rollout !== null && rollout.percent < 100
 }
 
 function supersede({ id }: DeploymentFacts): Action {

@@ -57,9 +57,14 @@ function judgeServing(
     ...(!active && last
       ? [`the last deployment ${endOf(last)}${last.message ? `: ${last.message}` : ''}`]
       : []),
+    ...(!active && snapshot.lastFinished?.rolledBack ? [rolledBack(snapshot.lastFinished)] : []),
     ...(drain === null ? [] : [drain]),
   ]
   return { status: 'True', reason: 'Serving', message: parts.join('; ') }
+}
+
+function rolledBack({ revisionName, rolledBack: why }: DeploymentFacts): string {
+  return `${revisionName} was rolled back by itself (${why?.reason}): ${why?.message}`
 }
 
 function endOf({ phase, revisionName, reason }: DeploymentFacts): string {

@@ -420,3 +420,135 @@ describe('what was forgotten', () => {
     await second.close()
   })
 })
+
+describe('a rollout in steps', () => {
+  type Rollout = (typeof schema.services.$inferInsert)['rollout']
+
+  /** Revision 1 serves; deployment 2 brings another one. */
+  async function rollOut(rollout: Rollout) {
+    const { uid, name } = await createService({ rollout })
+    const first = await deploy(uid, 1, 'create')
+    if (rollout.strategy === 'manual') await say(uid, first, 'promote_from = 0')
+    await ended(first)
+    await useTemplate(uid, 2, template('1', { concurrency: 2 }))
+    return { uid, name, deployment: await deploy(uid, 2) }
+  }
+
+  /** What the API does when somebody says something to a deployment, as soon as its traffic moves. */
+  async function say(service: ServiceUid, id: DeploymentId, wish: string): Promise<void> {
+    await eventually(({ deployments }) =>
+      expect(deployments.find((row) => row.id === id)).toMatchObject({ phase: 'shifting' }),
+    )
+    await database.db.execute(`update deployments set ${wish} where id = '${id}'`)
+    await notifyServiceChanged(database.db, service)
+  }
+
+  const shares = ({ status }: Awaited<ReturnType<typeof read>>) =>
+    (status?.traffic ?? []).map(({ revision, percent }) => `${revision.slice(-1)}: ${percent}`)
+
+  test('goes on from the step it was at with another worker, each step acknowledged', async () => {
+    const rollout: Rollout = { strategy: 'gradual', steps: [20, 60], intervalSeconds: 1 }
+    const { name, deployment } = await rollOut(rollout)
+    await eventually((state) => expect(shares(state)).toEqual(['1: 80', '2: 20']))
+    await reconciler.close()
+    reconciler = start()
+    expect(await ended(deployment)).toMatchObject({ phase: 'succeeded', rollout: { percent: 100 } })
+    const { events, status } = await read()
+    expect(status?.latestReadyRevision).toBe(`${name}-00002`)
+    const steps = events.filter(
+      ({ deploymentId, phase }) => deploymentId === deployment && phase === 'shifting',
+    )
+    expect(steps.map(({ message }) => message)).toEqual([
+      `routing 20 % to ${name}-00002, 1 replica ready`,
+      `every router sends 20 % to ${name}-00002`,
+      `routing 60 % to ${name}-00002, 1 replica ready`,
+      `every router sends 60 % to ${name}-00002`,
+      `routing ${name}-00002, 1 replica ready`,
+    ])
+    const [, acknowledged, next] = steps
+    expect((next?.at.getTime() ?? 0) - (acknowledged?.at.getTime() ?? 0)).toBeGreaterThanOrEqual(990)
+    expect(leader.retiredTooEarly).toEqual([])
+  })
+
+  test('by hand waits with no traffic until it is promoted', async () => {
+    const { uid, name, deployment } = await rollOut({ strategy: 'manual' })
+    await eventually(({ deployments, ready }) => {
+      expect(deployments.find(({ id }) => id === deployment)?.rollout).toMatchObject({ percent: 0 })
+      expect(ready?.message).toContain(`${name}-00002 gets no traffic until it is promoted`)
+    })
+    expect(shares(await read())).toEqual(['1: 100'])
+    await say(uid, deployment, 'promote_to = 30')
+    await eventually((state) => expect(shares(state)).toEqual(['1: 70', '2: 30']))
+    await say(uid, deployment, 'promote_from = 30')
+    expect(await ended(deployment)).toMatchObject({ phase: 'succeeded' })
+    expect(shares(await read())).toEqual(['2: 100'])
+  })
+
+  test('is aborted back to what served before, and its replicas retire', async () => {
+    const { uid, name, deployment } = await rollOut({ strategy: 'gradual', steps: [20] })
+    await eventually((state) => expect(shares(state)).toEqual(['1: 80', '2: 20']))
+    await say(uid, deployment, 'abort_requested_at = now()')
+    expect(await ended(deployment)).toMatchObject({ phase: 'cancelled', reason: 'RolloutAborted' })
+    await eventually((state) => {
+      expect(shares(state)).toEqual(['1: 100'])
+      expect(state.status?.latestReadyRevision).toBe(`${name}-00001`)
+      expect(state.replicas).toHaveLength(1)
+    })
+    expect(leader.retiredTooEarly).toEqual([])
+  })
+
+  /** What the leader writes when the app of the new revision has ended three times. */
+  async function crash(service: ServiceUid): Promise<void> {
+    await database.db.execute(
+      `update replicas set state = 'starting', reason = 'AppCrashed', message = 'exit 3',
+         ends = jsonb_build_array(now(), now(), now())
+       where revision_uid = (select uid from revisions where number = 2)`,
+    )
+    await notifyServiceChanged(database.db, service)
+  }
+
+  test('fails when its revision crashes, and its traffic is back', async () => {
+    const { uid, name, deployment } = await rollOut({ strategy: 'gradual', steps: [20] })
+    await eventually((state) => expect(shares(state)).toEqual(['1: 80', '2: 20']))
+    await crash(uid)
+    const { message, ...end } = await ended(deployment)
+    expect(end).toMatchObject({ phase: 'failed', reason: 'CrashLoop', rolledBack: null })
+    expect(message).toContain(`${name}-00002 ended three times within 60 s, last on n1: exit 3`)
+    await eventually((state) => expect(shares(state)).toEqual(['1: 100']))
+    expect((await read()).events.at(-1)).toMatchObject({ phase: 'failed', node: 'n1' })
+  })
+
+  test('that has succeeded is rolled back when its revision crashes right after, once', async () => {
+    const { uid, name, deployment } = await rollOut({ strategy: 'immediate' })
+    await ended(deployment)
+    await eventually(({ replicas }) => expect(replicas).toHaveLength(1))
+    await crash(uid)
+    await eventually((state) => {
+      expect(shares(state)).toEqual(['1: 100'])
+      expect(state.status?.latestReadyRevision).toBe(`${name}-00001`)
+      expect(state.ready?.message).toContain(`${name}-00002 was rolled back by itself (CrashLoop)`)
+      expect(state.replicas).toEqual([])
+    })
+    const { deployments, events } = await read()
+    expect(deployments.find(({ id }) => id === deployment)).toMatchObject({
+      phase: 'succeeded',
+      rolledBack: { reason: 'CrashLoop', at: expect.stringMatching(/^20.*Z$/) },
+    })
+    const told = events.filter(({ message }) => message.startsWith('CrashLoop: '))
+    expect(told).toMatchObject([{ deploymentId: deployment, node: 'n1' }])
+  })
+
+  test('gives its traffic back before a newer deployment begins', async () => {
+    const { uid, deployment } = await rollOut({ strategy: 'gradual', steps: [20], intervalSeconds: 1 })
+    await eventually((state) => expect(shares(state)).toEqual(['1: 80', '2: 20']))
+    await useTemplate(uid, 3, template('1', { concurrency: 3 }))
+    const newer = await deploy(uid, 3)
+    expect(await ended(deployment)).toMatchObject({ phase: 'superseded' })
+    expect(await ended(newer)).toMatchObject({ phase: 'succeeded', rollout: { percent: 100 } })
+    const before = (await read()).events.find(
+      ({ deploymentId, message }) => deploymentId === newer && message.startsWith('routing 20 %'),
+    )
+    expect(before).toBeDefined()
+    expect(shares(await read())).toEqual(['3: 100'])
+  })
+})

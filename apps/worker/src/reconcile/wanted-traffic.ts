@@ -1,37 +1,72 @@
 import type { TrafficTarget } from '@berth/contracts'
 import type { DeploymentFacts, ReconcileSnapshot } from '@berth/db'
+import { divideLatest } from '@berth/scheduler'
+
+/** The revision that `latest` means, and while a rollout is on its way the one that has `percent` of it already. */
+export type Latest = { revision: string | null; next?: { revision: string; percent: number } }
 
 /**
  * The targets that the service asks for, with revisions by name. A target whose revision is not there is left out,
  * and so is `latest` while nothing has become ready.
  */
-export function resolveTraffic(snapshot: ReconcileSnapshot, latest: string | null): TrafficTarget[] {
+export function resolveTraffic(snapshot: ReconcileSnapshot, latest: Latest): TrafficTarget[] {
   const { traffic, pinnedRevision } = snapshot.service
   const exists = (name: string) => snapshot.revisions.some((revision) => revision.name === name)
-  const resolved = traffic.flatMap((target) => {
-    const revision = target.revision === 'latest' ? latest : target.revision
-    return revision !== null && exists(revision) ? [{ ...target, revision }] : []
-  })
+  const resolved = nameLatest(traffic, latest).filter(({ revision }) => exists(revision))
   if (pinnedRevision === null || !exists(pinnedRevision)) return resolved
   const tags = resolved.filter(({ tag }) => tag !== null).map((target) => ({ ...target, percent: 0 }))
   return [{ revision: pinnedRevision, percent: 100, tag: null }, ...tags]
 }
 
+function nameLatest(traffic: readonly TrafficTarget[], { revision, next }: Latest): TrafficTarget[] {
+  if (next !== undefined && revision !== null)
+    return divideLatest(traffic, { previous: revision, next: next.revision, percent: next.percent })
+  // Where nothing served before there is nobody to share with.
+  const name = next?.revision ?? revision
+  const untold = next?.percent === 0
+  return traffic.flatMap((target) => {
+    if (target.revision !== 'latest') return [target]
+    if (name === null || (untold && target.tag === null)) return []
+    return [{ ...target, revision: name, percent: untold ? 0 : target.percent }]
+  })
+}
+
+/** What `latest` means now: by the rollout that is on its way, and else by what is settled. */
+export function currentLatest(snapshot: ReconcileSnapshot, active: DeploymentFacts | undefined): Latest {
+  if (active?.rollout && active.revisionName !== null) {
+    const { previous, percent } = active.rollout
+    const next = { revision: active.revisionName, percent }
+    return percent === 100 ? { revision: active.revisionName } : { revision: previous, next }
+  }
+  const broken = brokenOff(snapshot)
+  return { revision: broken?.rollout ? broken.rollout.previous : settledLatest(snapshot, active) }
+}
+
 /**
- * What `latest` means while no deployment shifts: the latest revision that became ready. A rollback is over with
- * the next deployment, but only once that has succeeded: until then `latest` stays what is served in its place, so
- * that a failed deployment does not bring back the revision that was rolled back from.
+ * A deployment that ends, or has ended, before it had all of the traffic: what served before gets it back. One that
+ * had all of it when a newer one took over is what the newer one starts from.
  */
-export function currentLatest(
-  snapshot: ReconcileSnapshot,
-  active: DeploymentFacts | undefined,
-): string | null {
+function brokenOff({ open, lastFinished }: ReconcileSnapshot): DeploymentFacts | null {
+  const isBroken = ({ rollout }: DeploymentFacts) => rollout !== null && rollout.percent < 100
+  const superseded = open.slice(0, -1).findLast(isBroken)
+  if (superseded !== undefined) return superseded
+  return lastFinished !== null && isBroken(lastFinished) ? lastFinished : null
+}
+
+/**
+ * The latest revision that became ready. A rollback is over with the next deployment, but only once that has
+ * succeeded: until then `latest` stays what is served in its place, so that a failed deployment does not bring back
+ * the revision that was rolled back from.
+ */
+function settledLatest(snapshot: ReconcileSnapshot, active: DeploymentFacts | undefined): string | null {
   const { status, lastFinished } = snapshot
   const settled = !active && (lastFinished === null || lastFinished.phase === 'succeeded')
   if (settled) return status.latestReadyRevision
   const served = status.traffic.map(({ revision }) => revision)
   const candidates = [status.latestReadyRevision, ...served]
-  const same = candidates.find((name) => sameTraffic(resolveTraffic(snapshot, name), status.traffic))
+  const same = candidates.find((name) =>
+    sameTraffic(resolveTraffic(snapshot, { revision: name }), status.traffic),
+  )
   return same ?? status.latestReadyRevision
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { serviceNameLength } from '../names.ts'
+import { rolloutDefaults, rolloutStrategies } from '../template.ts'
 import { environmentSpec } from './environment.ts'
 import { annotationMap, labelMap } from './label-map.ts'
 import { nameField } from './name-field.ts'
@@ -46,6 +47,24 @@ const idleSpec = z
     }
   })
 
+const rolloutSpec = z.strictObject({
+  strategy: z.enum(rolloutStrategies).default(rolloutDefaults.strategy),
+  steps: z
+    .array(z.int().min(1).max(100))
+    .min(1)
+    .max(100)
+    .default([...rolloutDefaults.steps])
+    .superRefine((steps, context) => {
+      for (const [index, step] of steps.entries())
+        if (index > 0 && step <= (steps[index - 1] ?? 0))
+          context.addIssue({ code: 'custom', path: [index], message: 'must be above the step before it' })
+    }),
+  intervalSeconds: z.int().min(1).max(86_400).default(rolloutDefaults.intervalSeconds),
+  maxErrorPercent: z
+    .union([z.int().min(0).max(99), z.literal('never')], { error: 'must be 0 to 99 percent or "never"' })
+    .default(rolloutDefaults.maxErrorPercent),
+})
+
 const settings = {
   image: z.string().min(1).max(maxImageLength),
   port: z.int().min(1).max(65_535).default(8080),
@@ -68,7 +87,7 @@ const settings = {
   traffic: trafficSpec.prefault([{ revision: 'latest', percent: 100 }]),
   labels: labelMap.prefault({}),
   annotations: annotationMap.prefault({}),
-  rollout: z.strictObject({ strategy: z.literal('immediate').default('immediate') }).prefault({}),
+  rollout: rolloutSpec.prefault({}),
 }
 
 /** What a user asks for: the flat, friendly form of a service with every default filled in. */
@@ -83,6 +102,12 @@ export const serviceSpec = z
         code: 'custom',
         path: ['maxScale'],
         message: 'must be 1 for a service with volumes',
+      })
+    if (spec.volumes.length > 0 && spec.rollout.strategy !== 'immediate')
+      context.addIssue({
+        code: 'custom',
+        path: ['rollout', 'strategy'],
+        message: 'must be "immediate" for a service with volumes, which one replica has at a time',
       })
     // As in Kubernetes: an app starts once, and is alive with one answer.
     for (const name of ['startupProbe', 'livenessProbe'] as const)

@@ -1,7 +1,7 @@
 import { newId, type DeploymentTrigger } from '@berth/contracts'
 import { and, asc, desc, eq, gt, isNull, lt, sql } from 'drizzle-orm'
 import type { Executor, Transaction } from '../connection.ts'
-import { deploymentEvents, deployments, type services } from '../schema.ts'
+import { deploymentEvents, deployments, services } from '../schema.ts'
 import { rowOf } from './row-of.ts'
 
 export type DeploymentRow = typeof deployments.$inferSelect
@@ -89,4 +89,29 @@ export async function requestCancel(tx: Transaction, id: string): Promise<Deploy
     .where(and(eq(deployments.id, id), isNull(deployments.finishedAt)))
     .returning()
   return rows[0]
+}
+
+/** What users may ask of a deployment on its way. */
+export type DeploymentWish = Partial<
+  Pick<typeof deployments.$inferInsert, 'pausedAt' | 'promoteFrom' | 'promoteTo' | 'abortRequestedAt'>
+>
+
+/** The deployment, locked until the transaction ends, and its service; undefined when there is none. */
+export async function findDeploymentForUpdate(
+  tx: Transaction,
+  projectUid: string,
+  id: string,
+): Promise<{ deployment: DeploymentRow; service: typeof services.$inferSelect } | undefined> {
+  const rows = await tx
+    .select({ deployment: deployments, service: services })
+    .from(deployments)
+    .innerJoin(services, eq(services.uid, deployments.serviceUid))
+    .where(and(eq(deployments.projectUid, projectUid), eq(deployments.id, id)))
+    .for('update', { of: deployments })
+  return rows[0]
+}
+
+/** The row with the wish written down. */
+export async function writeWish(tx: Transaction, id: string, wish: DeploymentWish): Promise<DeploymentRow> {
+  return rowOf(await tx.update(deployments).set(wish).where(eq(deployments.id, id)).returning())
 }

@@ -11,6 +11,8 @@ import type {
   ReplicaState,
   RevisionTemplate,
   RevisionUid,
+  RolloutProgress,
+  RolloutSettings,
   Rung,
   ServiceUid,
   TrafficTarget,
@@ -36,6 +38,7 @@ export type ServiceFacts = {
   minScale: number
   maxScale: number
   traffic: TrafficTarget[]
+  rollout: RolloutSettings
   pinnedRevision: string | null
   deletedAt: Date | null
 }
@@ -53,12 +56,23 @@ export type DeploymentFacts = {
   generation: number
   trigger: DeploymentTrigger
   cancelRequestedAt: Date | null
+  abortRequestedAt: Date | null
+  pausedAt: Date | null
+  /** The percent that somebody asked to leave for the next step, and the one to go straight to. */
+  promoteFrom: number | null
+  promoteTo: number | null
   revisionUid: RevisionUid | null
   revisionName: string | null
   phase: DeploymentPhase
+  /** Null until the traffic begins to shift. */
+  rollout: RolloutProgress | null
   reason: string | null
   message: string | null
+  /** What the leader has seen of its revision. */
+  trouble: schema.RolloutTrouble | null
+  rolledBack: schema.RolloutTrouble | null
   startedAt: Date
+  finishedAt: Date | null
   /** When a worker first looked at it, null while none has. */
   workedOnSince: Date | null
 }
@@ -89,6 +103,8 @@ export type ReplicaFacts = {
   createdAt: Date
   readyAt: Date | null
   failedAt: Date | null
+  /** When its app ended and was started again, oldest first; RFC 3339. */
+  ends: string[]
   reason: string | null
   message: string | null
 }
@@ -144,18 +160,18 @@ export async function readReconcileSnapshot(
       if (!head) return null
       const open = await readDeployments(tx, serviceUid, 'open')
       const [lastFinished = null] = await readDeployments(tx, serviceUid, 'last finished')
+      const deployments = [...open, ...(lastFinished ? [lastFinished] : [])]
       const replicas = await readReplicas(tx, serviceUid)
       const revisions = await readRevisions(tx, serviceUid, {
         uids: [
           ...replicas.map(({ revisionUid }) => revisionUid),
-          ...[...open, ...(lastFinished ? [lastFinished] : [])].flatMap(
-            ({ revisionUid }) => revisionUid ?? [],
-          ),
+          ...deployments.flatMap(({ revisionUid }) => revisionUid ?? []),
           ...(head.acknowledged ?? []).map(({ revision }) => revision),
         ],
         names: [
           ...[...head.status.traffic, ...head.service.traffic].map(({ revision }) => revision),
           ...[head.service.pinnedRevision, head.status.latestReadyRevision].flatMap((name) => name ?? []),
+          ...deployments.flatMap(({ rollout }) => rollout?.previous ?? []),
         ],
       })
       const nodes = await readPlaceableNodes(
@@ -183,6 +199,7 @@ async function readHead(tx: Transaction, serviceUid: ServiceUid) {
         minScale: services.minScale,
         maxScale: services.maxScale,
         traffic: services.traffic,
+        rollout: services.rollout,
         pinnedRevision: services.pinnedRevision,
         deletedAt: services.deletedAt,
       },
@@ -224,12 +241,20 @@ async function readDeployments(
       generation: deployments.generation,
       trigger: deployments.trigger,
       cancelRequestedAt: deployments.cancelRequestedAt,
+      abortRequestedAt: deployments.abortRequestedAt,
+      pausedAt: deployments.pausedAt,
+      promoteFrom: deployments.promoteFrom,
+      promoteTo: deployments.promoteTo,
       revisionUid: deployments.revisionUid,
       revisionName: deployments.revisionName,
       phase: deployments.phase,
+      rollout: deployments.rollout,
       reason: deployments.reason,
       message: deployments.message,
+      trouble: deployments.trouble,
+      rolledBack: deployments.rolledBack,
       startedAt: deployments.startedAt,
+      finishedAt: deployments.finishedAt,
       workedOnSince: firstEvent.mapWith(deployments.startedAt),
     })
     .from(deployments)
@@ -259,6 +284,7 @@ async function readReplicas(tx: Transaction, serviceUid: ServiceUid): Promise<Re
       createdAt: replicas.createdAt,
       readyAt: replicas.readyAt,
       failedAt: replicas.failedAt,
+      ends: replicas.ends,
       reason: replicas.reason,
       message: replicas.message,
     })

@@ -70,6 +70,18 @@ test('a restart in place is counted and keeps its reason until it is ready again
   expect(await readReplica(db, replica.id)).toMatchObject({ state: 'ready', reason: null, message: null })
 })
 
+test('the last ten times that its app ended are kept, the newest last', async () => {
+  const { db } = database
+  for (let end = 0; end < 12; end += 1) {
+    await markReplicaReady(db, lease, replica.id)
+    await markReplicaRestarting(db, lease, replica.id, why)
+  }
+  const ends = (await readReplica(db, replica.id))?.ends.map((at) => Date.parse(at)) ?? []
+  expect(ends).toHaveLength(10)
+  expect(ends).toEqual(ends.toSorted((a, b) => a - b))
+  expect(Date.now() - (ends.at(-1) ?? 0)).toBeLessThan(60_000)
+})
+
 test('containers are remembered by name and forgotten one by one', async () => {
   const { db } = database
   await recordContainers(db, lease, replica.id, { sandbox: 's1' })

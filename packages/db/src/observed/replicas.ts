@@ -7,6 +7,8 @@ import { hostPorts, replicaContainers, replicas, spareSandboxes } from '../schem
 import { quarantinePortsOf } from './host-ports.ts'
 import type { ReplicaRow } from './reservation.ts'
 
+const keptEnds = 10
+
 /*
  * What becomes of a replica after its reservation. Every write is guarded by the lease, moves only where
  * `mayMoveReplica` allows, tells listeners, and answers whether it changed a row: false means that the replica is
@@ -64,6 +66,8 @@ export async function markReplicaRestarting(
   return move(db, lease, id, 'starting', {
     rung: 'running',
     restarts: sql`${replicas.restarts} + 1`,
+    ends: sql`(case when jsonb_array_length(${replicas.ends}) < ${keptEnds} then ${replicas.ends}
+      else ${replicas.ends} - 0 end) || to_jsonb(clock_timestamp())`,
     readyAt: null,
     reason: why.reason,
     message: why.message,

@@ -1,9 +1,17 @@
-import type { DeploymentId, ReplicaId, RevisionUid, ServiceUid, TrafficTarget } from '@berth/contracts'
+import type {
+  DeploymentId,
+  ReplicaId,
+  RevisionUid,
+  RolloutProgress,
+  ServiceUid,
+  TrafficTarget,
+} from '@berth/contracts'
 import { and, eq, inArray, isNotNull, isNull, ne, sql } from 'drizzle-orm'
-import { withTransaction, type Executor } from '../connection.ts'
+import { withTransaction, type Executor, type Transaction } from '../connection.ts'
 import { requireLease, sameLease, type LeaseRef } from '../leases.ts'
 import { notifyServiceChanged } from '../notify.ts'
 import {
+  deploymentEvents,
   deployments,
   leases,
   nodes,
@@ -12,8 +20,9 @@ import {
   services,
   serviceStatus,
   type Condition,
+  type RolloutTrouble,
 } from '../schema.ts'
-import { stepDeployment } from './deployments.ts'
+import { endDeployment, justSucceeded, stepDeployment, type DeploymentEnd } from './deployments.ts'
 import { releaseSandboxOf } from './replicas.ts'
 import { lockReplicasOf } from './reservation.ts'
 
@@ -42,7 +51,7 @@ export async function writeReadyCondition(
 /** The shift: what the leader is to route from now on, and with it what the deployment has achieved. */
 export type TrafficShift = {
   traffic: TrafficTarget[]
-  deployment?: { id: DeploymentId; message: string }
+  deployment?: { id: DeploymentId; message: string; rollout: RolloutProgress }
   /** The revision that has shown that it starts, and whether `latest` means it from now on. */
   ready?: { uid: RevisionUid; name: string; latest: boolean }
 }
@@ -59,7 +68,8 @@ export async function shiftTraffic(
     const { deployment, ready, traffic } = shift
     if (deployment) {
       const step = { phase: 'shifting' as const, message: deployment.message }
-      const change = { reason: null, message: null }
+      const { message, rollout } = deployment
+      const change = { reason: null, message: rollout.percent < 100 ? message : null, rollout }
       if (!(await stepDeployment(tx, lease, deployment.id, step, change))) return false
     }
     if (ready)
@@ -80,6 +90,71 @@ export async function shiftTraffic(
     await notifyServiceChanged(tx, serviceUid)
     return true
   })
+}
+
+/**
+ * Ends a deployment on its way and lets the leader route what was served before. False when the deployment is over
+ * already: then nothing is written. Throws `LeaseLostError`.
+ */
+export async function takeTrafficBack(
+  db: Executor,
+  lease: LeaseRef,
+  serviceUid: ServiceUid,
+  { deployment, back, end }: { deployment: DeploymentId; back: TrafficBefore; end: DeploymentEnd },
+): Promise<boolean> {
+  return withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    if (!(await endDeployment(tx, lease, deployment, end))) return false
+    await restoreTraffic(tx, lease, serviceUid, back)
+    return true
+  })
+}
+
+/** What is routed again, and what `latest` means with it. */
+export type TrafficBefore = { traffic: TrafficTarget[]; latest: string | null }
+
+/**
+ * The same after a deployment has succeeded: it stays so, and says why its traffic went back. False when it has done
+ * so already. Throws `LeaseLostError`.
+ */
+export async function rollBackTraffic(
+  db: Executor,
+  lease: LeaseRef,
+  serviceUid: ServiceUid,
+  { deployment, back, why }: { deployment: DeploymentId; back: TrafficBefore; why: RollbackCause },
+): Promise<boolean> {
+  return withTransaction(db, async (tx) => {
+    await requireLease(tx, lease)
+    const { reason, message, node = null } = why
+    const rolledBack = sql`${JSON.stringify({ reason, message })}::jsonb
+      || jsonb_build_object('at', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))`
+    const rows = await tx
+      .update(deployments)
+      .set({ rolledBack, epoch: lease.epoch })
+      .where(and(eq(deployments.id, deployment), isNull(deployments.rolledBack)))
+      .returning({ phase: deployments.phase })
+    const [row] = rows
+    if (row === undefined) return false
+    const event = { deploymentId: deployment, phase: row.phase, node, message: `${reason}: ${message}` }
+    await tx.insert(deploymentEvents).values(event)
+    await restoreTraffic(tx, lease, serviceUid, back)
+    await notifyServiceChanged(tx, serviceUid)
+    return true
+  })
+}
+
+export type RollbackCause = RolloutTrouble & { node?: string }
+
+async function restoreTraffic(
+  tx: Transaction,
+  lease: LeaseRef,
+  serviceUid: ServiceUid,
+  { traffic, latest }: TrafficBefore,
+): Promise<void> {
+  await tx
+    .update(serviceStatus)
+    .set({ traffic, latestReadyRevision: latest, epoch: lease.epoch, updatedAt: sql`now()` })
+    .where(eq(serviceStatus.serviceUid, serviceUid))
 }
 
 /** Marks replicas `draining`; the leader withdraws and stops them. Throws `LeaseLostError`. */
@@ -148,7 +223,8 @@ export async function forgetServiceLease(db: Executor, lease: LeaseRef): Promise
 
 /**
  * Services for which something is still to be done: behind their generation, with an open deployment, being
- * deleted, or with replicas of a revision that has no traffic any more or on a node that is drained.
+ * deleted, just deployed and so observed, or with replicas of a revision that has no traffic any more or on a node that
+ * is drained.
  */
 export async function listServicesBehind(db: Executor): Promise<ServiceUid[]> {
   const rows = await db
@@ -160,6 +236,7 @@ export async function listServicesBehind(db: Executor): Promise<ServiceUid[]> {
         or coalesce(${serviceStatus.observedGeneration}, 0) < ${services.generation}
         or exists (select 1 from ${deployments}
           where ${and(eq(deployments.serviceUid, services.uid), isNull(deployments.finishedAt))})
+        or exists (select 1 from ${deployments} where ${justSucceeded(services.uid)})
         or exists (select 1 from ${replicas} join ${revisions} on ${eq(revisions.uid, replicas.revisionUid)}
           where ${and(eq(replicas.serviceUid, services.uid), inArray(replicas.state, ['starting', 'ready']))}
             and not ${serviceStatus.traffic} @> jsonb_build_array(jsonb_build_object('revision', ${revisions.name})))
