@@ -38,7 +38,10 @@ const walls = {
   },
   db: { regex: '^@berth/db(/|$)', message: 'API, worker and infra alone know the database.' },
   engine: { regex: '^@berth/engine(/|$)', message: 'API, worker and infra alone know engines.' },
-  scheduler: { regex: '^@berth/scheduler(/|$)', message: 'Only the worker decides.' },
+  scheduler: {
+    regex: '^@berth/scheduler(/|$)',
+    message: 'Only the worker decides, and the API explains what it would.',
+  },
 } satisfies Record<string, { message: string } & ({ group: string[] } | { regex: string })>
 type Wall = keyof typeof walls
 
@@ -141,6 +144,7 @@ export default defineConfig({
     { files: ['packages/engine/**'], rules: mayImport('contracts', 'docker') },
     { files: ['packages/db/**'], rules: mayImport('contracts', 'sql') },
     { files: ['apps/api/**'], rules: mayImport('contracts', 'db', 'engine') },
+    { files: ['apps/api/src/explain/**'], rules: mayImport('contracts', 'db', 'engine', 'scheduler') },
     { files: ['apps/api/src/queue/**'], rules: mayImport('contracts', 'db', 'queue', 'redis') },
     { files: ['apps/api/src/**/*.test.ts'], rules: mayImport('contracts', 'db', 'engine', 'queue', 'redis') },
     { files: ['apps/router/**'], rules: mayImport('contracts') },
