@@ -119,6 +119,11 @@ const badFields: [string, Record<string, unknown>][] = [
   ['livenessProbe.grpc.port', { livenessProbe: { grpc: { port: 65_536 } } }],
   ['livenessProbe.successThreshold', { livenessProbe: { tcpSocket: {}, successThreshold: 2 } }],
   ['startupProbe.successThreshold', { startupProbe: { tcpSocket: {}, successThreshold: 2 } }],
+  ['revisionSuffix', { revisionSuffix: '' }],
+  ['revisionSuffix', { revisionSuffix: 'Blue' }],
+  ['revisionSuffix', { revisionSuffix: '-blue' }],
+  ['revisionSuffix', { revisionSuffix: '00001' }],
+  ['revisionSuffix', { name: 'a'.repeat(50), revisionSuffix: 'b'.repeat(13) }],
   ['traffic', { traffic: [] }],
   ['traffic', { traffic: [{ revision: 'latest', percent: 99 }] }],
   [

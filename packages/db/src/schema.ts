@@ -220,6 +220,8 @@ export const deployments = pgTable(
     generation: integer('generation').notNull(),
     trigger: text('trigger', { enum: deploymentTriggers }).notNull(),
     createdBy: text('created_by').notNull(),
+    /** Desired: names the revision that it makes, which is numbered otherwise. */
+    revisionSuffix: text('revision_suffix'),
     /** Desired: the user asked to stop it. */
     cancelRequestedAt: instant('cancel_requested_at'),
     revisionUid: text('revision_uid'),

@@ -1,14 +1,8 @@
-import {
-  redact,
-  type Environment,
-  type ExplanationView,
-  type RevisionUid,
-  type ServiceUid,
-} from '@berth/contracts'
-import { desired, readRevisionEnvironment, type Database } from '@berth/db'
+import { redact, type ExplanationView, type ServiceUid } from '@berth/contracts'
+import { desired, type Database } from '@berth/db'
 import { notFound } from '../api-error.ts'
 import type { ApiContext } from '../context.ts'
-import { decodeEnvironment } from '../operations/flat-spec.ts'
+import { readEnvironment } from '../operations/revision-environment.ts'
 import { serviceView } from '../operations/service-view.ts'
 import { readReplicaLogs, requireWorker } from '../worker-client/replica-logs.ts'
 import { explain, type FoundLines } from './explanation.ts'
@@ -49,7 +43,8 @@ async function findLines(
   if (last === null) return { replica: null, lines: linesOfTheForgotten(facts), unavailable: null }
   const { replica, revisionUid, quoted } = last
   if (quoted.length > 0) return { replica, lines: quoted, unavailable: null }
-  const env = await environmentOf(context, db, revisionUid as RevisionUid)
+  const env = await readEnvironment(context, db, revisionUid)
+  // Without them nothing is shown that they would hide.
   if (env === null)
     return { replica, lines: [], unavailable: `The lines of ${replica} are not shown: its revision is gone.` }
   const lines = await readLines(context.controlSocket, replica)
@@ -60,17 +55,6 @@ async function findLines(
       unavailable: `The log lines of ${replica} are not available: no worker answers for them just now.`,
     }
   return { replica, lines: lines.map((line) => redact(line, env)), unavailable: null }
-}
-
-/** Null when it is not known, so that nothing is shown that it would hide. */
-async function environmentOf(
-  { keyring }: ApiContext,
-  db: Database,
-  revision: RevisionUid,
-): Promise<Environment | null> {
-  const sealed = await readRevisionEnvironment(db, revision)
-  if (sealed === null) return null
-  return sealed.length === 0 ? {} : decodeEnvironment(keyring.openText(sealed, `revision:${revision}:env`))
 }
 
 /** Null when no worker answers in time. */

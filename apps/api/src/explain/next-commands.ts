@@ -64,6 +64,9 @@ const remedies: Partial<Record<Reason, (trouble: Trouble) => Command[]>> = {
   ],
   ImagePullFailed: ({ facts, call, service }) => [deployAgain(facts, call, service)],
   RegistryUnreachable: ({ facts, call, service }) => [deployAgain(facts, call, service)],
+  RevisionExists: ({ facts, call, service }) => [
+    { ...deployAgain(facts, call, service), why: 'Deploy it without the suffix, or with another one.' },
+  ],
   RegistryAuthRequired: ({ facts, call, prefix, service }) => [
     {
       why: 'Give Berth a login for the registry.',

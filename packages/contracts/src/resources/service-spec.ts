@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { serviceNameLength } from '../names.ts'
+import { revisionSuffixProblem, serviceNameLength } from '../names.ts'
 import { environmentSpec } from './environment.ts'
 import { annotationMap, labelMap } from './label-map.ts'
 import { nameField } from './name-field.ts'
@@ -22,6 +22,7 @@ const serviceName = nameField(serviceNameLength)
 
 const maxImageLength = 512
 const maxWords = 256
+const maxSuffixLength = 59
 const words = z.array(z.string().max(32 * 1024)).max(maxWords)
 const idleTime = z.union([z.number().min(1).max(31_536_000), z.literal('never')], {
   error: 'must be 1 to 31536000 seconds or "never"',
@@ -68,6 +69,12 @@ const settings = {
   traffic: trafficSpec.prefault([{ revision: 'latest', percent: 100 }]),
   labels: labelMap.prefault({}),
   annotations: annotationMap.prefault({}),
+  revisionSuffix: z
+    .string()
+    .min(1)
+    .max(maxSuffixLength)
+    .optional()
+    .describe('names the revision that this request makes: `blue` for `hello-blue`; not kept for later ones'),
   rollout: z.strictObject({ strategy: z.literal('immediate').default('immediate') }).prefault({}),
 }
 
@@ -88,6 +95,10 @@ export const serviceSpec = z
     for (const name of ['startupProbe', 'livenessProbe'] as const)
       if ((spec[name]?.successThreshold ?? 1) !== 1)
         context.addIssue({ code: 'custom', path: [name, 'successThreshold'], message: 'must be 1' })
+    const { name, revisionSuffix } = spec
+    const problem = revisionSuffix === undefined ? undefined : revisionSuffixProblem(name, revisionSuffix)
+    if (problem !== undefined)
+      context.addIssue({ code: 'custom', path: ['revisionSuffix'], message: problem })
   })
   .meta({ id: 'ServiceSpec' })
 export type ServiceSpec = z.infer<typeof serviceSpec>

@@ -1,4 +1,4 @@
-import { and, desc, eq, inArray, isNotNull, lt } from 'drizzle-orm'
+import { and, desc, eq, inArray, isNotNull, lt, min } from 'drizzle-orm'
 import type { Executor } from '../connection.ts'
 import { revisions } from '../schema.ts'
 
@@ -65,13 +65,26 @@ export async function existingRevisions(
   return new Set(rows.map(({ name }) => name))
 }
 
+/** The number of the oldest of `names`, undefined when none of them is there. */
+export async function oldestRevisionNumber(
+  db: Executor,
+  serviceUid: string,
+  names: readonly string[],
+): Promise<number | undefined> {
+  if (names.length === 0) return undefined
+  const rows = await db
+    .select({ number: min(revisions.number) })
+    .from(revisions)
+    .where(and(eq(revisions.serviceUid, serviceUid), inArray(revisions.name, [...names])))
+  return rows[0]?.number ?? undefined
+}
+
 /** The newest revision with a number below `before` that was ready once. */
 export async function newestReadyRevision(
   db: Executor,
   serviceUid: string,
   before: number,
 ): Promise<RevisionRow | undefined> {
-  if (!Number.isSafeInteger(before)) return undefined
   const rows = await db
     .select(columns)
     .from(revisions)

@@ -123,6 +123,7 @@ export function aDeployment(change: Partial<desired.ExplainedDeployment> = {}): 
     id: 'dep-2' as DeploymentId,
     generation: 2,
     trigger: 'update',
+    revisionSuffix: null,
     cancelRequestedAt: null,
     revisionUid: 'rev-2' as RevisionUid,
     revisionName: 'hello-00002',

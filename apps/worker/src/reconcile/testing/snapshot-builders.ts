@@ -112,6 +112,7 @@ export function aDeployment(generation: number, change: Partial<DeploymentFacts>
     id: `dep-${generation}` as DeploymentId,
     generation,
     trigger: 'update',
+    revisionSuffix: null,
     cancelRequestedAt: null,
     revisionUid: revisionUid(generation),
     revisionName: revisionName(generation),
