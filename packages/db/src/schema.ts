@@ -1,4 +1,5 @@
 import {
+  defaultRevisionHistory,
   deploymentPhases,
   deploymentTriggers,
   newId,
@@ -125,6 +126,8 @@ export const services = pgTable(
     /** A rollback's pin, in force until the next deployment; takes the place of `traffic`. */
     pinnedRevision: text('pinned_revision'),
     rollout: jsonb('rollout').$type<RolloutSettings>().notNull(),
+    /** So many of the newest revisions are kept, and those in use. */
+    revisionHistoryLimit: integer('revision_history_limit').notNull().default(defaultRevisionHistory),
     labels: jsonb('labels').$type<Record<string, string>>().notNull(),
     annotations: jsonb('annotations').$type<Record<string, string>>().notNull(),
     createdBy: text('created_by').notNull(),

@@ -16,6 +16,7 @@ export function serviceView(
     env: openEnvironment(context, service),
     minScale: service.minScale,
     maxScale: service.maxScale,
+    revisionHistoryLimit: service.revisionHistoryLimit,
     idle: service.idle,
     traffic: service.traffic,
     labels: service.labels,

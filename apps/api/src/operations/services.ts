@@ -174,13 +174,23 @@ async function update(
 }
 
 function columnsOf(spec: ServiceSpec) {
-  const { minScale, maxScale, idle, traffic, rollout, labels, annotations } = spec
-  return { template: toTemplate(spec), minScale, maxScale, idle, traffic, rollout, labels, annotations }
+  const { minScale, maxScale, idle, traffic, rollout, revisionHistoryLimit, labels, annotations } = spec
+  const serviceLevel = {
+    minScale,
+    maxScale,
+    idle,
+    traffic,
+    rollout,
+    revisionHistoryLimit,
+    labels,
+    annotations,
+  }
+  return { template: toTemplate(spec), ...serviceLevel }
 }
 
 /** The spec as the user would have sent it, with all defaults. */
 function specOf(context: ApiContext, row: desired.ServiceRow) {
-  const { name, minScale, maxScale, idle, traffic, rollout, labels, annotations } = row
+  const { name, minScale, maxScale, idle, traffic, rollout, revisionHistoryLimit, labels, annotations } = row
   return {
     name,
     ...fromTemplate(row.template),
@@ -190,6 +200,7 @@ function specOf(context: ApiContext, row: desired.ServiceRow) {
     idle,
     traffic,
     rollout,
+    revisionHistoryLimit,
     labels,
     annotations,
   }

@@ -57,7 +57,11 @@ async function rollbackTarget(
 ): Promise<string> {
   if (wanted !== undefined) {
     const found = await desired.findServiceRevision(tx, service.uid, wanted)
-    if (found === undefined) throw invalidField('revision', 'is not a revision of the service')
+    if (found === undefined)
+      throw invalidField(
+        'revision',
+        `is not a revision of the service; the newest ${service.revisionHistoryLimit} are kept, and those in use`,
+      )
     if (found.readyAt === null) throw invalidField('revision', 'was never ready')
     return found.name
   }

@@ -22,6 +22,8 @@ const serviceName = nameField(serviceNameLength)
 
 const maxImageLength = 512
 const maxWords = 256
+/** As many as people look back over; each costs a row and its image on the nodes. */
+export const defaultRevisionHistory = 20
 const maxSuffixLength = 59
 const words = z.array(z.string().max(32 * 1024)).max(maxWords)
 const idleTime = z.union([z.number().min(1).max(31_536_000), z.literal('never')], {
@@ -58,6 +60,7 @@ const settings = {
   concurrency: z.int().min(0).max(1000).default(80),
   minScale: z.int().min(0).max(1000).default(0),
   maxScale: z.int().min(1).max(1000).default(20),
+  revisionHistoryLimit: z.int().min(1).max(200).default(defaultRevisionHistory),
   timeoutSeconds: z.int().min(1).max(3600).default(300),
   idle: idleSpec.prefault({}),
   readinessProbe: probeSpec.optional(),

@@ -44,6 +44,7 @@ export const serviceView = z
     concurrency: z.int(),
     minScale: z.int(),
     maxScale: z.int(),
+    revisionHistoryLimit: z.int(),
     timeoutSeconds: z.int(),
     idle: idleSettings,
     readinessProbe: probeSpec.optional(),

@@ -19,6 +19,7 @@ export type DesiredService = Pick<
   | 'traffic'
   | 'pinnedRevision'
   | 'rollout'
+  | 'revisionHistoryLimit'
   | 'labels'
   | 'annotations'
 >
