@@ -119,6 +119,8 @@ const badFields: [string, Record<string, unknown>][] = [
   ['livenessProbe.grpc.port', { livenessProbe: { grpc: { port: 65_536 } } }],
   ['livenessProbe.successThreshold', { livenessProbe: { tcpSocket: {}, successThreshold: 2 } }],
   ['startupProbe.successThreshold', { startupProbe: { tcpSocket: {}, successThreshold: 2 } }],
+  ['sessionAffinity', { sessionAffinity: 'ip' }],
+  ['sessionAffinity', { sessionAffinity: true }],
   ['revisionHistoryLimit', { revisionHistoryLimit: 0 }],
   ['revisionHistoryLimit', { revisionHistoryLimit: 201 }],
   ['revisionHistoryLimit', { revisionHistoryLimit: 1.5 }],

@@ -98,6 +98,7 @@ test('settings of the service change at once, fields of the template deploy', as
   const settled = await patch({
     maxScale: 5,
     revisionHistoryLimit: 3,
+    sessionAffinity: 'cookie',
     labels: { team: 'a' },
     idle: { parkAfterSeconds: 'never' },
   })
@@ -106,6 +107,7 @@ test('settings of the service change at once, fields of the template deploy', as
     generation: 2,
     maxScale: 5,
     revisionHistoryLimit: 3,
+    sessionAffinity: 'cookie',
     idle: { freezeAfterSeconds: 30, parkAfterSeconds: 'never' },
   })
   expect(await deploymentsOf('patched')).toHaveLength(1)

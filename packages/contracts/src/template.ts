@@ -82,5 +82,9 @@ export type TrafficTarget = z.infer<typeof trafficTarget>
 export const rolloutSettings = z.strictObject({ strategy: z.literal('immediate') })
 export type RolloutSettings = z.infer<typeof rolloutSettings>
 
+/** Whether a client comes back to the replica that answered it before, as far as that is possible. */
+export const sessionAffinities = ['none', 'cookie'] as const
+export type SessionAffinity = (typeof sessionAffinities)[number]
+
 /** The environment of a container, decrypted. Never logged, never in Redis, labels or error texts. */
 export type Environment = Readonly<Record<string, string>>

@@ -8,6 +8,7 @@ import {
   placementStrategies,
   replicaStates,
   rungs,
+  sessionAffinities,
   type IdleSettings,
   type RevisionTemplate,
   type RolloutSettings,
@@ -128,6 +129,7 @@ export const services = pgTable(
     rollout: jsonb('rollout').$type<RolloutSettings>().notNull(),
     /** So many of the newest revisions are kept, and those in use. */
     revisionHistoryLimit: integer('revision_history_limit').notNull().default(defaultRevisionHistory),
+    sessionAffinity: text('session_affinity', { enum: sessionAffinities }).notNull().default('none'),
     labels: jsonb('labels').$type<Record<string, string>>().notNull(),
     annotations: jsonb('annotations').$type<Record<string, string>>().notNull(),
     createdBy: text('created_by').notNull(),

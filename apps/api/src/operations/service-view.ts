@@ -17,6 +17,7 @@ export function serviceView(
     minScale: service.minScale,
     maxScale: service.maxScale,
     revisionHistoryLimit: service.revisionHistoryLimit,
+    sessionAffinity: service.sessionAffinity,
     idle: service.idle,
     traffic: service.traffic,
     labels: service.labels,

@@ -174,36 +174,30 @@ async function update(
 }
 
 function columnsOf(spec: ServiceSpec) {
-  const { minScale, maxScale, idle, traffic, rollout, revisionHistoryLimit, labels, annotations } = spec
-  const serviceLevel = {
+  return { template: toTemplate(spec), ...serviceLevelOf(spec) }
+}
+
+/** The fields that make no revision, by the same names in a spec and in a row. */
+function serviceLevelOf(source: ServiceSpec | desired.ServiceRow) {
+  const { minScale, maxScale, idle, traffic, rollout, labels, annotations } = source
+  const { revisionHistoryLimit, sessionAffinity } = source
+  return {
     minScale,
     maxScale,
     idle,
     traffic,
     rollout,
     revisionHistoryLimit,
+    sessionAffinity,
     labels,
     annotations,
   }
-  return { template: toTemplate(spec), ...serviceLevel }
 }
 
 /** The spec as the user would have sent it, with all defaults. */
 function specOf(context: ApiContext, row: desired.ServiceRow) {
-  const { name, minScale, maxScale, idle, traffic, rollout, revisionHistoryLimit, labels, annotations } = row
-  return {
-    name,
-    ...fromTemplate(row.template),
-    env: openEnvironment(context, row),
-    minScale,
-    maxScale,
-    idle,
-    traffic,
-    rollout,
-    revisionHistoryLimit,
-    labels,
-    annotations,
-  }
+  const env = openEnvironment(context, row)
+  return { name: row.name, ...fromTemplate(row.template), env, ...serviceLevelOf(row) }
 }
 
 function sealEnvironment(context: ApiContext, uid: string, spec: ServiceSpec): Buffer {

@@ -1,5 +1,6 @@
 import type { ReplicaRoute } from '@berth/contracts'
 import type { Upstream } from '../upstream/upstream.ts'
+import { affinityToken } from './affinity-token.ts'
 
 /*
  * One replica as this router sees it.
@@ -38,6 +39,7 @@ export class Replica {
   closing = false
   #leaving = false
   readonly #onLeave = new Set<() => void>()
+  #affinityToken: string | undefined
   /** How often it has been out. */
   outages = 0
   /** Outages since it last answered. */
@@ -58,6 +60,11 @@ export class Replica {
   /** A slot is free, or will be once the replica is back. */
   get hasRoom(): boolean {
     return !this.withdrawn && (this.concurrency === 0 || this.inFlight < this.concurrency)
+  }
+
+  /** Names it in the cookie of a client that is to come back; `key` is the service's. */
+  affinityToken(key: string): string {
+    return (this.#affinityToken ??= affinityToken(key, this.id))
   }
 
   /** It is retired for good: tells everyone who asked to be told. */

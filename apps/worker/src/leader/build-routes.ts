@@ -69,6 +69,7 @@ function host(
     service: service.name,
     serviceUid: service.uid,
     targets,
+    ...(service.sessionAffinity === 'cookie' ? { affinity: 'cookie' } : {}),
   }
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { revisionSuffixProblem, serviceNameLength } from '../names.ts'
+import { sessionAffinities } from '../template.ts'
 import { environmentSpec } from './environment.ts'
 import { annotationMap, labelMap } from './label-map.ts'
 import { nameField } from './name-field.ts'
@@ -61,6 +62,7 @@ const settings = {
   minScale: z.int().min(0).max(1000).default(0),
   maxScale: z.int().min(1).max(1000).default(20),
   revisionHistoryLimit: z.int().min(1).max(200).default(defaultRevisionHistory),
+  sessionAffinity: z.enum(sessionAffinities).default('none'),
   timeoutSeconds: z.int().min(1).max(3600).default(300),
   idle: idleSpec.prefault({}),
   readinessProbe: probeSpec.optional(),

@@ -20,6 +20,7 @@ export type DesiredService = Pick<
   | 'pinnedRevision'
   | 'rollout'
   | 'revisionHistoryLimit'
+  | 'sessionAffinity'
   | 'labels'
   | 'annotations'
 >

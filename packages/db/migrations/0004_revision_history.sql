@@ -1,2 +1,0 @@
-ALTER TABLE "deployments" ADD COLUMN "revision_suffix" text;--> statement-breakpoint
-ALTER TABLE "services" ADD COLUMN "revision_history_limit" integer DEFAULT 20 NOT NULL;
