@@ -155,6 +155,15 @@ const badFields: [string, Record<string, unknown>][] = [
     { traffic: Array.from({ length: 3 }, () => ({ revision: 'latest', percent: 33.3 })) },
   ],
   ['traffic.0.revision', { traffic: [{ revision: 'hello-00001', percent: 100 }] }],
+  [
+    'traffic.1.tag',
+    {
+      traffic: [
+        { revision: 'latest', percent: 100, tag: 'same' },
+        { revision: 'latest', percent: 0, tag: 'same' },
+      ],
+    },
+  ],
   ['traffic.0.tag', { traffic: [{ revision: 'latest', percent: 100, tag: 'No' }] }],
   [
     'traffic.0.tag',

@@ -252,7 +252,7 @@ test('a rollback pins the revision before, and says so until the next deployment
 
 test('traffic is split between revisions that exist, and tags get URLs', async () => {
   const { uid } = (await post('split')).json<ServiceView>()
-  await insertRevision(api.db, { serviceUid: uid, number: 1 })
+  await insertRevision(api.db, { serviceUid: uid, number: 1, readyAt: new Date() })
   const put = (body: unknown) => api.call('PUT', '/services/split/traffic', { body })
   const targets = [
     { revision: 'latest', percent: 90 },

@@ -51,18 +51,18 @@ export async function findServiceRevision(
   return rows[0]
 }
 
-/** Which of `names` are revisions of the service. */
-export async function existingRevisions(
+/** Which of `names` are revisions of the service, and whether each was ready once. */
+export async function readyByName(
   db: Executor,
   serviceUid: string,
   names: readonly string[],
-): Promise<Set<string>> {
-  if (names.length === 0) return new Set()
+): Promise<Map<string, boolean>> {
+  if (names.length === 0) return new Map()
   const rows = await db
-    .select({ name: revisions.name })
+    .select({ name: revisions.name, readyAt: revisions.readyAt })
     .from(revisions)
     .where(and(eq(revisions.serviceUid, serviceUid), inArray(revisions.name, [...names])))
-  return new Set(rows.map(({ name }) => name))
+  return new Map(rows.map(({ name, readyAt }) => [name, readyAt !== null]))
 }
 
 /** The number of the oldest of `names`, undefined when none of them is there. */
