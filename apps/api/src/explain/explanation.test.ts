@@ -1,4 +1,4 @@
-import type { DeploymentId, RevisionUid } from '@berth/contracts'
+import type { DeploymentId, RevisionUid, VolumeUid } from '@berth/contracts'
 import type { Condition, desired } from '@berth/db'
 import { describe, expect, test } from 'vitest'
 import { explain, type FoundLines } from './explanation.ts'
@@ -130,6 +130,16 @@ describe('a service that is not placed', () => {
       'n3 is down: the engine does not answer.',
     ])
     expect(view.next.map(({ why }) => why)).toContain('See what the nodes have left.')
+  })
+
+  test('because of a volume is told where that is', () => {
+    const revision = aRevision(2)
+    const [container] = revision.template.containers
+    if (container) container.volumes = [{ name: 'data', mountPath: '/data' }]
+    const volumes = [{ uid: 'vol-1' as VolumeUid, name: 'data', nodeUid: aNode('n1').uid, made: true }]
+    const nodes = [aNode('n1', { scheduling: 'cordoned' }), aNode('n2')]
+    const view = explained({ revisions: [revision], replicas: [], open, nodes, volumes }, unplaced)
+    expect(messagesAbout(view, 'placement')).toEqual(['n1: cordoned', 'n2: volume "data" is on n1'])
   })
 
   test('does not list hundreds of nodes', () => {

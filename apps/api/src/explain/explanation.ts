@@ -154,7 +154,7 @@ function isStuck({ open }: Facts, { uid }: RevisionFacts): boolean {
 
 /** With nothing running: whether a replica would find a place. That none does is bad only once one is wanted. */
 function placementFindings(facts: Facts, revision: RevisionFacts, unplaced: boolean): ExplanationFinding[] {
-  const { fits, refusals } = placementOutlook(revision, facts.nodes)
+  const { fits, refusals } = placementOutlook(facts, revision)
   if (fits === null && unplaced) return refusals
   if (fits === null) return refusals.map((refusal) => ({ ...refusal, severity: 'warning' }))
   return [

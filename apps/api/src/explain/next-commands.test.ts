@@ -27,6 +27,7 @@ test.each([
   ],
   ['OutOfMemory', `curl -X PATCH ${token} --json '{"memory":"128Mi"}' '${at}/services/hello'`],
   ['Unplaceable', `curl ${token} 'http://127.0.0.1:8081/nodes'`],
+  ['VolumeLost', `curl ${token} '${at}/volumes'`],
   ['NodeLost', `curl ${token} 'http://127.0.0.1:8081/nodes'`],
   ['AppCrashed', `curl ${token} '${at}/services/hello/logs?tail=100'`],
   ['ProbeFailed', `curl ${token} '${at}/services/hello/logs?tail=100'`],

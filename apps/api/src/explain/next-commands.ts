@@ -84,6 +84,9 @@ const remedies: Partial<Record<Reason, (trouble: Trouble) => Command[]>> = {
       : []),
   ],
   NodeLost: ({ call }) => [{ why: 'See which nodes are down.', command: call('GET', '/nodes') }],
+  VolumeLost: ({ call, prefix }) => [
+    { why: 'See where the volumes are.', command: call('GET', `${prefix}/volumes`) },
+  ],
   OutOfMemory: ({ facts, call, service }) => [
     {
       why: 'Give it twice the memory.',

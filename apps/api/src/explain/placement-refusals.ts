@@ -1,5 +1,5 @@
 import type { ExplanationFinding } from '@berth/contracts'
-import type { desired, RevisionFacts } from '@berth/db'
+import { boundTo, type desired, type RevisionFacts } from '@berth/db'
 import { refusalsByNode, type PlacementNode, type PlacementRequest } from '@berth/scheduler'
 
 /** More nodes than these are counted only. */
@@ -10,11 +10,15 @@ export type PlacementOutlook = { fits: string | null; refusals: ExplanationFindi
 
 /** Asks the filters that the worker places with, on what is reserved now, whether one more replica fits anywhere. */
 export function placementOutlook(
+  { nodes, volumes }: Pick<desired.ExplanationFacts, 'nodes' | 'volumes'>,
   revision: RevisionFacts,
-  nodes: readonly desired.ExplainedNode[],
 ): PlacementOutlook {
+  const nodeName = (uid: string) => nodes.find((node) => node.uid === uid)?.name
   const known = nodes.map(placementNode)
-  const refusals = refusalsByNode(placementRequest(revision), known)
+  const refusals = refusalsByNode(
+    { ...placementRequest(revision), boundTo: boundTo(revision.template, volumes, nodeName) },
+    known,
+  )
   const refused = new Set(refusals.map(({ node }) => node.id))
   // Nodes of other pools were never meant: they are worth one sentence.
   const meant = refusals.filter(({ filter }) => filter !== 'pool')

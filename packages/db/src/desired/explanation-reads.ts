@@ -26,7 +26,10 @@ export type ExplainedNode = PlaceableNode & {
 export type ExplainedDeployment = DeploymentFacts & { node: string | null }
 
 /** What a reconcile pass would look at, and what people want to know beside it. */
-export type ExplanationFacts = Pick<ReconcileSnapshot, 'readAt' | 'service' | 'status' | 'revisions'> & {
+export type ExplanationFacts = Pick<
+  ReconcileSnapshot,
+  'readAt' | 'service' | 'status' | 'revisions' | 'volumes'
+> & {
   /** The newest one that has not ended. */
   open: ExplainedDeployment | null
   lastFinished: ExplainedDeployment | null
@@ -44,12 +47,13 @@ export async function readExplanationFacts(
     async (tx) => {
       const snapshot = await readReconcileSnapshot(tx, serviceUid)
       if (snapshot === null) return null
-      const { readAt, service, status, revisions } = snapshot
+      const { readAt, service, status, revisions, volumes } = snapshot
       return {
         readAt,
         service,
         status,
         revisions,
+        volumes,
         open: await withNode(tx, snapshot.open.at(-1) ?? null),
         lastFinished: await withNode(tx, snapshot.lastFinished),
         replicas: await withRestarts(tx, snapshot),

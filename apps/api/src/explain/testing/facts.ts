@@ -33,6 +33,7 @@ export function theFacts(change: Partial<desired.ExplanationFacts> = {}): desire
     lastFinished: null,
     revisions: [aRevision(1)],
     replicas: [aReplica('rep-1')],
+    volumes: [],
     nodes: [aNode('n1')],
     ...change,
   }
