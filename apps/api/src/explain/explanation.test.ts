@@ -172,6 +172,21 @@ describe('starts that fail', () => {
     ])
   })
 
+  test('of a revision that serves are tried again as well', () => {
+    const failure = { reason: 'AppCrashed', message: 'the app ended with exit code 2' }
+    const ready = new Date(readAtMs - 5_000)
+    const replicas = [
+      aFailedReplica('a', 9_000, { readyAt: ready }),
+      aFailedReplica('b', 4_000),
+      aFailedReplica('c', 1_000),
+    ]
+    expect(
+      messagesAbout(explained({ revisions: [aRevision(1, { failure })], replicas }), 'revision')[1],
+    ).toBe(
+      'hello-00001 does not start: AppCrashed, the app ended with exit code 2. 2 starts have failed; the back-off is 2 s, the next try is due in 1 s.',
+    )
+  })
+
   test('are told one by one, newest first and without the lines that they quote', () => {
     const message = 'the app ended with exit code 137 (SIGKILL); its last lines were:\na'
     const replicas = [1, 2, 3, 4, 5, 6, 7].map((n) => aFailedReplica(`rep-${n}`, n * 1000, { message }))
