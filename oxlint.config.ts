@@ -40,7 +40,7 @@ const walls = {
   engine: { regex: '^@berth/engine(/|$)', message: 'API, worker and infra alone know engines.' },
   scheduler: {
     regex: '^@berth/scheduler(/|$)',
-    message: 'Only the worker decides; the API asks about drains.',
+    message: 'Only the worker decides; the API asks about drains, and explains what it would decide.',
   },
 } satisfies Record<string, { message: string } & ({ group: string[] } | { regex: string })>
 type Wall = keyof typeof walls
@@ -148,6 +148,7 @@ export default defineConfig({
       files: ['apps/api/src/operations/node-drain.ts'],
       rules: mayImport('contracts', 'db', 'engine', 'scheduler'),
     },
+    { files: ['apps/api/src/explain/**'], rules: mayImport('contracts', 'db', 'engine', 'scheduler') },
     { files: ['apps/api/src/queue/**'], rules: mayImport('contracts', 'db', 'queue', 'redis') },
     { files: ['apps/api/src/**/*.test.ts'], rules: mayImport('contracts', 'db', 'engine', 'queue', 'redis') },
     { files: ['apps/router/**'], rules: mayImport('contracts') },

@@ -29,6 +29,7 @@ const imports: { specifier: string; refused: string[]; allowed?: string }[] = [
     allowed: 'apps/api/src',
   },
   { specifier: '@berth/scheduler', refused: ['apps/api/src', 'apps/router/src'], allowed: 'apps/worker/src' },
+  { specifier: '@berth/scheduler', refused: ['apps/api/src/operations'], allowed: 'apps/api/src/explain' },
   {
     specifier: '@berth/contracts',
     refused: ['packages/scheduler/src', 'packages/contracts/src'],

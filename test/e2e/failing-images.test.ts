@@ -1,3 +1,4 @@
+import { explanationView } from '@berth/contracts'
 import { afterEach, describe, expect, inject, test } from 'vitest'
 import { containersOf } from '../support/containers.ts'
 import { connectPlatform, pushTestImage, type DeploymentBody, type ServiceBody } from '../support/platform.ts'
@@ -77,6 +78,34 @@ describe('an app that does not come up', () => {
     expect(deployment).toMatchObject({ phase: 'failed', reason: 'AppCrashed' })
     expect(deployment.message).toMatch(/\b7\b/)
     expect(deployment.message).toContain('ending as asked')
+    const { body } = await platform.expectApi([200], 'GET', '/services/app-crash/explain')
+    const told = explanationView.parse(body)
+    expect(told).toMatchObject({ ready: 'False', lastLines: expect.arrayContaining(['ending as asked']) })
+    expect(told.summary).toMatch(/^app-crash is not ready \(AppCrashed\): .*\b7\b/)
+    expect(told.findings).toContainEqual(
+      expect.objectContaining({ about: 'deployment', severity: 'error', node: expect.any(String) }),
+    )
+    expect(told.next[0]?.command).toContain('/services/app-crash/logs')
+  })
+
+  test('because no node has so much memory is told what each has left', async () => {
+    used.push('app-huge')
+    await platform.expectApi([202], 'POST', '/services', {
+      name: 'app-huge',
+      image: testImage,
+      memory: '500Gi',
+    })
+    const told = await until(
+      async () => {
+        const { body } = await platform.expectApi([200], 'GET', '/services/app-huge/explain')
+        const view = explanationView.parse(body)
+        return view.findings.some(({ about }) => about === 'placement') && view
+      },
+      { timeoutMs: 60_000, describe: 'app-huge to be unplaceable' },
+    )
+    const refusals = told.findings.filter(({ about, node }) => about === 'placement' && node !== undefined)
+    expect(refusals).toHaveLength(engines.length)
+    for (const { message } of refusals) expect(message).toMatch(/memory 500Gi asked, \d+\w* free/)
   })
 })
 

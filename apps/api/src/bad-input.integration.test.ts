@@ -123,6 +123,16 @@ const badFields: [string, Record<string, unknown>][] = [
   ['livenessProbe.grpc.port', { livenessProbe: { grpc: { port: 65_536 } } }],
   ['livenessProbe.successThreshold', { livenessProbe: { tcpSocket: {}, successThreshold: 2 } }],
   ['startupProbe.successThreshold', { startupProbe: { tcpSocket: {}, successThreshold: 2 } }],
+  ['sessionAffinity', { sessionAffinity: 'ip' }],
+  ['sessionAffinity', { sessionAffinity: true }],
+  ['revisionHistoryLimit', { revisionHistoryLimit: 0 }],
+  ['revisionHistoryLimit', { revisionHistoryLimit: 201 }],
+  ['revisionHistoryLimit', { revisionHistoryLimit: 1.5 }],
+  ['revisionSuffix', { revisionSuffix: '' }],
+  ['revisionSuffix', { revisionSuffix: 'Blue' }],
+  ['revisionSuffix', { revisionSuffix: '-blue' }],
+  ['revisionSuffix', { revisionSuffix: '00001' }],
+  ['revisionSuffix', { name: 'a'.repeat(50), revisionSuffix: 'b'.repeat(13) }],
   ['traffic', { traffic: [] }],
   ['traffic', { traffic: [{ revision: 'latest', percent: 99 }] }],
   [
@@ -149,6 +159,15 @@ const badFields: [string, Record<string, unknown>][] = [
     { traffic: Array.from({ length: 3 }, () => ({ revision: 'latest', percent: 33.3 })) },
   ],
   ['traffic.0.revision', { traffic: [{ revision: 'hello-00001', percent: 100 }] }],
+  [
+    'traffic.1.tag',
+    {
+      traffic: [
+        { revision: 'latest', percent: 100, tag: 'same' },
+        { revision: 'latest', percent: 0, tag: 'same' },
+      ],
+    },
+  ],
   ['traffic.0.tag', { traffic: [{ revision: 'latest', percent: 100, tag: 'No' }] }],
   [
     'traffic.0.tag',

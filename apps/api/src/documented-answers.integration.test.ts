@@ -92,6 +92,7 @@ function expectDocumented(method: string, template: string, answer: Called): voi
 test.each([
   ['/services', '/services'],
   ['/services/{service}', '/services/full'],
+  ['/services/{service}/explain', '/services/full/explain'],
   ['/services/{service}/revisions', '/services/full/revisions'],
   ['/services/{service}/revisions/{revision}', '/services/full/revisions/full-00001'],
   ['/services/{service}/revisions/{revision}', '/services/full/revisions/full-00002'],

@@ -95,11 +95,19 @@ test('a PUT that names a tag resolves it anew, one that names the same digest ch
 test('settings of the service change at once, fields of the template deploy', async () => {
   await post('patched', { env: { A: '1', B: '2' } })
   const patch = (body: unknown) => api.call('PATCH', '/services/patched', { body })
-  const settled = await patch({ maxScale: 5, labels: { team: 'a' }, idle: { parkAfterSeconds: 'never' } })
+  const settled = await patch({
+    maxScale: 5,
+    revisionHistoryLimit: 3,
+    sessionAffinity: 'cookie',
+    labels: { team: 'a' },
+    idle: { parkAfterSeconds: 'never' },
+  })
   expect(settled.status).toBe(202)
   expect(settled.json()).toMatchObject({
     generation: 2,
     maxScale: 5,
+    revisionHistoryLimit: 3,
+    sessionAffinity: 'cookie',
     idle: { freezeAfterSeconds: 30, parkAfterSeconds: 'never' },
   })
   expect(await deploymentsOf('patched')).toHaveLength(1)
@@ -228,13 +236,23 @@ test('a rollback pins the revision before, and says so until the next deployment
   expect(back.status).toBe(202)
   const never = await api.call('POST', '/services/rolled/rollback', { body: { revision: 'rolled-00002' } })
   expect(never.json()).toMatchObject({ status: 422, errors: [{ path: 'revision' }] })
+  const gone = await api.call('POST', '/services/rolled/rollback', { body: { revision: 'rolled-00000' } })
+  expect(gone.json()).toMatchObject({
+    status: 422,
+    errors: [
+      {
+        path: 'revision',
+        message: 'is not a revision of the service; the newest 20 are kept, and those in use',
+      },
+    ],
+  })
   const next = await api.call('PATCH', '/services/rolled', { body: { image } })
   expect(next.json()).toMatchObject({ pinnedRevision: null, generation: 3 })
 })
 
 test('traffic is split between revisions that exist, and tags get URLs', async () => {
   const { uid } = (await post('split')).json<ServiceView>()
-  await insertRevision(api.db, { serviceUid: uid, number: 1 })
+  await insertRevision(api.db, { serviceUid: uid, number: 1, readyAt: new Date() })
   const put = (body: unknown) => api.call('PUT', '/services/split/traffic', { body })
   const targets = [
     { revision: 'latest', percent: 90 },

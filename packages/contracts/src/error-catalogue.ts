@@ -75,6 +75,7 @@ export const reasonCatalogue = {
     meaning: 'The registry asks for a login that Berth does not have.',
   },
   RegistryRefused: { terminal: true, meaning: 'The registry host is not one Berth may talk to.' },
+  RevisionExists: { terminal: true, meaning: 'A revision of that name has another content.' },
   ArchitectureMismatch: { terminal: true, meaning: 'The image is built for another processor.' },
   Unplaceable: { terminal: false, meaning: 'No node can take a replica; the message counts the refusals.' },
   StartFailed: { terminal: false, meaning: 'The engine could not start a container.' },

@@ -6,6 +6,8 @@ import {
   namePattern,
   nameProblem,
   reservedNames,
+  revisionName,
+  revisionSuffixProblem,
   serviceNameLength,
 } from './names.ts'
 
@@ -70,5 +72,28 @@ describe('a host label', () => {
     const service = 'x'.repeat(50)
     expect(hostLabelProblem({ service, project: 'p'.repeat(11) })).toBeUndefined()
     expect(hostLabelProblem({ service, project: 'p'.repeat(12) })).toMatch(/64 characters, at most 63/)
+  })
+})
+
+describe('a revision suffix', () => {
+  test.each(['blue', 'v1', '2024', '1', 'a-b', 'x'.repeat(57)])('%s is taken', (suffix) => {
+    expect(revisionSuffixProblem('hello', suffix)).toBeUndefined()
+  })
+
+  test.each(['', 'Blue', 'a_b', 'a.b', '-a', 'a-', 'a b', 'a\n'])('"%s" is not part of a label', (suffix) => {
+    expect(revisionSuffixProblem('hello', suffix)).toMatch(/lower-case letters/)
+  })
+
+  test.each(['00001', '12345', '100000'])('%s is a number of another revision', (suffix) => {
+    expect(revisionSuffixProblem('hello', suffix)).toMatch(/five digits/)
+    expect(revisionName('hello', Number(suffix))).toBe(`hello-${suffix}`)
+  })
+
+  test('that makes the name too long for a label is refused with the name', () => {
+    expect(revisionSuffixProblem('hello', 'x'.repeat(58))).toContain(`"hello-${'x'.repeat(58)}" has 64`)
+  })
+
+  test('has no double dash', () => {
+    expect(revisionSuffixProblem('hello', 'a--b')).toMatch(/must not contain "--"/)
   })
 })

@@ -38,6 +38,21 @@ export function nameProblem(name: string, min: number, max: number): string | un
   return undefined
 }
 
+/** The name of a service's revision: with the user's own suffix, else with its number in five digits. */
+export function revisionName(service: string, suffix: string | number): string {
+  return `${service}-${typeof suffix === 'number' ? String(suffix).padStart(5, '0') : suffix}`
+}
+
+/** Why a service cannot have revisions with the suffix, or undefined when it can. */
+export function revisionSuffixProblem(service: string, suffix: string): string | undefined {
+  if (!label.test(suffix)) return 'must be lower-case letters, digits and dashes, with no dash at either end'
+  if (suffix.includes('--')) return 'must not contain "--"'
+  if (/^[0-9]{5,}$/.test(suffix)) return 'must not be five digits or more: those number the other revisions'
+  const composed = revisionName(service, suffix)
+  if (composed.length <= maxHostLabel) return undefined
+  return `the revision name "${composed}" has ${composed.length} characters, at most ${maxHostLabel} fit`
+}
+
 export const serviceNameLength = { min: 3, max: 50 } as const
 export const tagLength = { min: 3, max: 20 } as const
 export const projectNameLength = { min: 3, max: 20 } as const

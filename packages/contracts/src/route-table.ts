@@ -13,13 +13,17 @@ export function compareVersions(a: RouteVersion, b: RouteVersion): number {
   return a.epoch - b.epoch || a.sequence - b.sequence
 }
 
-/** One host: exact name without port, and what share of its requests goes to which revision. */
+/**
+ * One host: exact name without port, and what share of its requests goes to which revision. `affinity` is "cookie" where
+ * clients are to come back to the replica that answered them; a router takes no notice of other ways.
+ */
 export const hostRoute = z.object({
   host: z.string(),
   project: z.string(),
   service: z.string(),
   serviceUid: z.string(),
   targets: z.array(z.object({ revision: z.string(), percent: z.number() })),
+  affinity: z.string().optional(),
 })
 export type HostRoute = z.infer<typeof hostRoute>
 

@@ -129,6 +129,9 @@ export const rolloutProgress = z.strictObject({
   acknowledgedAt: z.iso.datetime().nullable(),
 })
 export type RolloutProgress = z.infer<typeof rolloutProgress>
+/** Whether a client comes back to the replica that answered it before, as far as that is possible. */
+export const sessionAffinities = ['none', 'cookie'] as const
+export type SessionAffinity = (typeof sessionAffinities)[number]
 
 /** The environment of a container, decrypted. Never logged, never in Redis, labels or error texts. */
 export type Environment = Readonly<Record<string, string>>

@@ -1,4 +1,5 @@
 import {
+  defaultRevisionHistory,
   deploymentPhases,
   deploymentTriggers,
   newId,
@@ -7,6 +8,7 @@ import {
   placementStrategies,
   replicaStates,
   rungs,
+  sessionAffinities,
   type IdleSettings,
   type Reason,
   type RevisionTemplate,
@@ -135,6 +137,9 @@ export const services = pgTable(
     /** A rollback's pin, in force until the next deployment; takes the place of `traffic`. */
     pinnedRevision: text('pinned_revision'),
     rollout: jsonb('rollout').$type<RolloutSettings>().notNull(),
+    /** So many of the newest revisions are kept, and those in use. */
+    revisionHistoryLimit: integer('revision_history_limit').notNull().default(defaultRevisionHistory),
+    sessionAffinity: text('session_affinity', { enum: sessionAffinities }).notNull().default('none'),
     labels: jsonb('labels').$type<Record<string, string>>().notNull(),
     annotations: jsonb('annotations').$type<Record<string, string>>().notNull(),
     createdBy: text('created_by').notNull(),
@@ -232,6 +237,8 @@ export const deployments = pgTable(
     generation: integer('generation').notNull(),
     trigger: text('trigger', { enum: deploymentTriggers }).notNull(),
     createdBy: text('created_by').notNull(),
+    /** Desired: names the revision that it makes, which is numbered otherwise. */
+    revisionSuffix: text('revision_suffix'),
     /** Desired: the user asked to stop it. */
     cancelRequestedAt: instant('cancel_requested_at'),
     /** Desired: the traffic goes back to what served before. */

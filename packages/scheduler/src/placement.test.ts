@@ -1,7 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { freeCpuMillis, freeMemoryBytes, type PlacementNode, type PlacementRequest } from './node.ts'
-import { placeReplica, placeReplicas, type Placement, type PlacementPolicy } from './placement.ts'
+import {
+  placeReplica,
+  placeReplicas,
+  refusalsByNode,
+  type Placement,
+  type PlacementPolicy,
+} from './placement.ts'
 import { aNode, aRequest, mebibyte } from './testing/builders.ts'
 
 const spread: PlacementPolicy = { strategy: 'spread' }
@@ -86,6 +92,20 @@ describe('a refusal', () => {
   test('by cpu counts with the overcommit', () => {
     expect(refusalOf({ overcommitCpu: 10 }, { cpuMillis: 2500 })).toMatchObject({ kind: 'placed' })
   })
+})
+
+test('each node that refuses says why in its own numbers, and one that fits says nothing', () => {
+  const nodes = [
+    aNode('full', { reserved: { memoryBytes: 3284 * mebibyte, cpuMillis: 0 } }),
+    aNode('fuller', { reserved: { memoryBytes: 3384 * mebibyte, cpuMillis: 0 } }),
+    aNode('free'),
+    aNode('down', { reachability: 'down', scheduling: 'cordoned' }),
+  ]
+  expect(refusalsByNode(aRequest(), nodes).map(({ node, message }) => `${node.name}: ${message}`)).toEqual([
+    'full: memory 512Mi asked, 300Mi free',
+    'fuller: memory 512Mi asked, 200Mi free',
+    'down: down',
+  ])
 })
 
 describe('the choice', () => {

@@ -50,6 +50,19 @@ export function placeReplicas(
   return placements
 }
 
+/** Why each node refuses the replica, in its own numbers; a node that would take it is left out. */
+export function refusalsByNode(
+  request: PlacementRequest,
+  nodes: readonly PlacementNode[],
+): { node: PlacementNode; filter: string; message: string }[] {
+  return nodes.flatMap((node) => {
+    const filter = placementFilters.find((each) => !each.check(node, request))
+    return filter === undefined
+      ? []
+      : [{ node, filter: filter.name, message: filter.explain([node], request) }]
+  })
+}
+
 function reserve(node: PlacementNode, request: PlacementRequest): PlacementNode {
   return {
     ...node,

@@ -34,6 +34,10 @@ export async function checkSpecReferences(
   await checkTrafficRevisions(tx, spec.traffic, serviceUid, 'traffic.')
 }
 
+/**
+ * Every revision must be there, and one that is to get requests must have been ready once: a tag at 0 % may lead to any.
+ * Throws `ApiError` invalid-field.
+ */
 export async function checkTrafficRevisions(
   tx: Transaction,
   traffic: TrafficSpec,
@@ -41,19 +45,23 @@ export async function checkTrafficRevisions(
   prefix = '',
 ): Promise<void> {
   const named = traffic.map(({ revision }) => revision).filter((revision) => revision !== 'latest')
-  const known =
-    serviceUid === undefined ? new Set<string>() : await desired.existingRevisions(tx, serviceUid, named)
-  const errors = traffic.flatMap(({ revision }, index) =>
-    revision === 'latest' || known.has(revision)
-      ? []
-      : [
-          {
-            path: `${prefix}${index}.revision`,
-            message: 'is neither "latest" nor a revision of the service',
-          },
-        ],
-  )
+  const ready =
+    serviceUid === undefined ? new Map<string, boolean>() : await desired.readyByName(tx, serviceUid, named)
+  const errors = traffic.flatMap((target, index) => {
+    const message = targetProblem(target, ready)
+    return message === undefined ? [] : [{ path: `${prefix}${index}.revision`, message }]
+  })
   if (errors.length > 0) throw invalidFields(errors)
+}
+
+function targetProblem(
+  { revision, percent }: TrafficSpec[number],
+  ready: ReadonlyMap<string, boolean>,
+): string | undefined {
+  if (revision === 'latest') return undefined
+  const wasReady = ready.get(revision)
+  if (wasReady === undefined) return 'is neither "latest" nor a revision of the service'
+  return percent > 0 && !wasReady ? 'was never ready, so it gets no traffic' : undefined
 }
 
 /** Whether the image can only ever mean one thing. */

@@ -16,6 +16,8 @@ export function serviceView(
     env: openEnvironment(context, service),
     minScale: service.minScale,
     maxScale: service.maxScale,
+    revisionHistoryLimit: service.revisionHistoryLimit,
+    sessionAffinity: service.sessionAffinity,
     idle: service.idle,
     traffic: service.traffic,
     labels: service.labels,

@@ -9,6 +9,7 @@ import { changedColumns } from './changed-columns.ts'
 import { checkSpecReferences, isPinned, parseServiceSpec } from './check-spec.ts'
 import { encodeEnvironment, fromTemplate, toTemplate } from './flat-spec.ts'
 import { isObject, mergePatch } from './merge-patch.ts'
+import { suffixDeploys } from './revision-suffix.ts'
 import { openEnvironment, serviceView } from './service-view.ts'
 import { claimVolumes } from './volumes.ts'
 
@@ -128,14 +129,15 @@ async function insert(
     pinnedRevision: null,
   })
   await claimVolumes(tx, { projectUid: scope.project.uid, serviceUid: uid }, spec)
-  await desired.requestDeployment(tx, row, 'create', scope.caller.tokenId)
+  await desired.requestDeployment(tx, row, 'create', scope.caller.tokenId, spec.revisionSuffix)
   await notifyServiceChanged(tx, uid)
   return await changed(context, tx, scope, spec.name, { created: true, changed: true })
 }
 
 /**
  * Writes what differs. A different template or environment deploys; so does naming the image (`namesImage`) unless
- * it is a digest, since its tag may have moved. A new deployment ends the pin of a rollback.
+ * it is a digest, since its tag may have moved, and so does a suffix that names another revision. A new deployment ends
+ * the pin of a rollback.
  */
 async function update(
   context: ApiContext,
@@ -150,7 +152,9 @@ async function update(
   const before = specOf(context, existing)
   const columns = columnsOf(spec)
   const sameEnvironment = isDeepStrictEqual(before.env, spec.env)
+  const suffixed = await suffixDeploys(context, tx, existing, spec)
   const deploys =
+    suffixed ||
     !isDeepStrictEqual(existing.template, columns.template) ||
     !sameEnvironment ||
     (namesImage && (!isPinned(spec.image) || existing.pinnedRevision !== null))
@@ -164,31 +168,36 @@ async function update(
     ...(deploys ? { pinnedRevision: null } : {}),
   })
   await claimVolumes(tx, { projectUid: scope.project.uid, serviceUid: existing.uid }, spec)
-  if (deploys) await desired.requestDeployment(tx, row, 'update', scope.caller.tokenId)
+  if (deploys) await desired.requestDeployment(tx, row, 'update', scope.caller.tokenId, spec.revisionSuffix)
   await notifyServiceChanged(tx, existing.uid)
   return await changed(context, tx, scope, existing.name, { created: false, changed: true })
 }
 
 function columnsOf(spec: ServiceSpec) {
-  const { minScale, maxScale, idle, traffic, rollout, labels, annotations } = spec
-  return { template: toTemplate(spec), minScale, maxScale, idle, traffic, rollout, labels, annotations }
+  return { template: toTemplate(spec), ...serviceLevelOf(spec) }
 }
 
-/** The spec as the user would have sent it, with all defaults. */
-function specOf(context: ApiContext, row: desired.ServiceRow) {
-  const { name, minScale, maxScale, idle, traffic, rollout, labels, annotations } = row
+/** The fields that make no revision, by the same names in a spec and in a row. */
+function serviceLevelOf(source: ServiceSpec | desired.ServiceRow) {
+  const { minScale, maxScale, idle, traffic, rollout, labels, annotations } = source
+  const { revisionHistoryLimit, sessionAffinity } = source
   return {
-    name,
-    ...fromTemplate(row.template),
-    env: openEnvironment(context, row),
     minScale,
     maxScale,
     idle,
     traffic,
     rollout,
+    revisionHistoryLimit,
+    sessionAffinity,
     labels,
     annotations,
   }
+}
+
+/** The spec as the user would have sent it, with all defaults. */
+function specOf(context: ApiContext, row: desired.ServiceRow) {
+  const env = openEnvironment(context, row)
+  return { name: row.name, ...fromTemplate(row.template), env, ...serviceLevelOf(row) }
 }
 
 function sealEnvironment(context: ApiContext, uid: string, spec: ServiceSpec): Buffer {

@@ -57,20 +57,21 @@ async function rollbackTarget(
 ): Promise<string> {
   if (wanted !== undefined) {
     const found = await desired.findServiceRevision(tx, service.uid, wanted)
-    if (found === undefined) throw invalidField('revision', 'is not a revision of the service')
+    if (found === undefined)
+      throw invalidField(
+        'revision',
+        `is not a revision of the service; the newest ${service.revisionHistoryLimit} are kept, and those in use`,
+      )
     if (found.readyAt === null) throw invalidField('revision', 'was never ready')
     return found.name
   }
   const picture = await desired.findService(tx, scope.project.uid, service.name)
   const serving = (picture?.status?.traffic ?? []).filter(({ percent }) => percent > 0)
-  const numbers = serving.map(({ revision }) => revisionNumber(revision))
-  const previous = await desired.newestReadyRevision(tx, service.uid, Math.min(...numbers))
-  if (serving.length === 0 || previous === undefined)
+  const names = serving.map(({ revision }) => revision)
+  const oldest = await desired.oldestRevisionNumber(tx, service.uid, names)
+  const previous =
+    oldest === undefined ? undefined : await desired.newestReadyRevision(tx, service.uid, oldest)
+  if (previous === undefined)
     throw new ApiError('conflict', 'There is no ready revision before the one that serves now.')
   return previous.name
-}
-
-/** `hello-00003` is 3. */
-function revisionNumber(name: string): number {
-  return Number(name.slice(name.lastIndexOf('-') + 1))
 }

@@ -1,4 +1,5 @@
 import {
+  explanationView,
   listOf,
   logLine,
   logQuery,
@@ -10,6 +11,7 @@ import { desired, type Database } from '@berth/db'
 import { z } from 'zod'
 import { notFound } from '../api-error.ts'
 import type { ApiContext } from '../context.ts'
+import { explainService } from '../explain/explain-service.ts'
 import { listBody, numberedPageOf, pageOf } from '../http/cursor.ts'
 import { eventStream, textStream } from '../http/event-stream.ts'
 import { openServiceLogs } from '../operations/logs.ts'
@@ -61,6 +63,19 @@ export function revisionRoutes(context: ApiContext): Route[] {
         const rows = await desired.listServiceReplicas(db, service.uid, page)
         const view = (row: desired.ReplicaPicture) => replicaView(service.name, row)
         return { status: 200, body: listBody(rows, page, ({ replica }) => replica.id, view) }
+      },
+    }),
+    readRoute({
+      path: '/services/{service}/explain',
+      access: 'project',
+      summary: 'Say why a service is as it is, and what to try next',
+      tag: 'Services',
+      answers: { 200: { description: 'What is so, in sentences', schema: explanationView } },
+      async handle({ db, project, param, header, prefix }) {
+        // A host that is not this API's own was refused before.
+        const origin = `http://${header('host') ?? 'localhost'}`
+        const about = { project, service: param('service'), origin, prefix }
+        return { status: 200, body: await explainService(context, db, about) }
       },
     }),
     readRoute({

@@ -1,6 +1,7 @@
 import type { ReplicaRoute } from '@berth/contracts'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Upstream } from '../upstream/upstream.ts'
+import { affinityToken } from './affinity-token.ts'
 
 /*
  * One replica as this router sees it.
@@ -44,6 +45,7 @@ export class Replica {
   readonly #onLeave = new Set<() => void>()
   #lost = false
   readonly #onLost = new Set<() => void>()
+  #affinityToken: string | undefined
   /** How often it has been out. */
   outages = 0
   /** Outages since it last answered. */
@@ -64,6 +66,11 @@ export class Replica {
   /** A slot is free, or will be once the replica is back. */
   get hasRoom(): boolean {
     return !this.withdrawn && (this.concurrency === 0 || this.inFlight < this.concurrency)
+  }
+
+  /** Names it in the cookie of a client that is to come back; `key` is the service's. */
+  affinityToken(key: string): string {
+    return (this.#affinityToken ??= affinityToken(key, this.id))
   }
 
   /** It is retired for good: tells everyone who asked to be told. */

@@ -333,6 +333,44 @@ describe('a replica that is retired', () => {
   })
 })
 
+describe('a client that is to come back', () => {
+  const replicas = [aReplica('a'), aReplica('b'), aReplica('c')]
+  const tokenOf = (revision: RevisionAdmission, id: string) => {
+    const replica = revision.replicas.find((each) => each.id === id)
+    return replica?.affinityToken(revision.route.serviceUid)
+  }
+
+  test.each([1, 80])('gets its replica again, at concurrency %i, whoever is next', (concurrency) => {
+    for (const id of ['a', 'b', 'c']) {
+      const { revision } = admission({ concurrency, replicas })
+      must(revision.tryClaim())
+      const preferred = tokenOf(revision, id === 'a' && concurrency === 1 ? 'b' : id)
+      expect(revision.affinityTokenOf(must(revision.tryClaim({ preferred })))).toBe(preferred)
+    }
+  })
+
+  test('takes another one at once when its own is full, out or gone', () => {
+    const { revision } = admission({ concurrency: 1, replicas })
+    const preferred = tokenOf(revision, 'b')
+    const own = must(revision.tryClaim({ preferred }))
+    expect(must(revision.tryClaim({ preferred })).replica.id).not.toBe('b')
+    own.release()
+    revision.failed(own, 'connect')
+    expect(must(revision.tryClaim({ preferred })).replica.id).not.toBe('b')
+    revision.update({ ...revision.route, concurrency: 80, replicas: [aReplica('c')] })
+    expect(must(revision.tryClaim({ preferred })).replica.id).toBe('c')
+  })
+
+  test('does not overtake those that wait', () => {
+    const { revision } = admission({ concurrency: 1, replicas: [aReplica('a')] })
+    const claim = must(revision.tryClaim())
+    const first = waiting(revision)
+    expect(revision.tryClaim({ preferred: tokenOf(revision, 'a') })).toBeUndefined()
+    claim.release()
+    expect(first.claim).toBeDefined()
+  })
+})
+
 describe('the report', () => {
   test('averages what was in flight and queued over the time since the one before', () => {
     const { revision, clock } = admission({ concurrency: 1, replicas: [aReplica('a')] })

@@ -1,5 +1,6 @@
 import type { ReplicaRoute, ReportFrame, RevisionRoute } from '@berth/contracts'
 import type { Upstream } from '../upstream/upstream.ts'
+import { affinityToken } from './affinity-token.ts'
 import { balanceFor, type Balance } from './balance.ts'
 import { Replica, type Claim } from './replica.ts'
 import { RevisionQueue, type Refusal, type Waiter } from './revision-queue.ts'
@@ -34,6 +35,7 @@ export class RevisionAdmission {
   #loadSince: number
   #reportedAt: number
   #wakeTimer: NodeJS.Timeout | undefined
+  #affinityToken: string | undefined
   /** No host leads to it: no replica comes any more. */
   #removed = false
 
@@ -98,15 +100,28 @@ export class RevisionAdmission {
     clearTimeout(this.#wakeTimer)
   }
 
+  /** Names the revision in the cookie of a client that is to come back to it. */
+  get affinityToken(): string {
+    return (this.#affinityToken ??= affinityToken(this.#route.serviceUid, this.#route.uid))
+  }
+
+  /** The same for the replica of `claim`. */
+  affinityTokenOf(claim: Claim): string {
+    return claim.replica.affinityToken(this.#route.serviceUid)
+  }
+
   /**
    * A slot in this very tick, undefined when the request has to wait: for a slot or behind others. A request that
-   * comes a second time is counted once.
+   * comes a second time is counted once. The replica of the token `preferred` takes it if it can, but nobody waits
+   * for that one.
    */
-  tryClaim({ again = false } = {}): Claim | undefined {
+  tryClaim({ again = false, preferred }: { again?: boolean; preferred?: string | undefined } = {}):
+    | Claim
+    | undefined {
     if (!again) this.#requests += 1
     // A replica may be back already while the timer that says so is late.
     if (this.#queue.size > 0) this.#pump()
-    return this.#queue.size > 0 ? undefined : this.#claim(this.#events.now())
+    return this.#queue.size > 0 ? undefined : this.#claim(this.#events.now(), preferred)
   }
 
   /** Joins the queue; may refuse at once. Returns how to leave it. */
@@ -191,13 +206,21 @@ export class RevisionAdmission {
     return { kind: 'queue-full', atMaxScale: this.#allBusyAtMaxScale }
   }
 
-  #claim(now: number): Claim | undefined {
-    const replica = this.#balance(this.#replicas.values(), now)
+  #claim(now: number, preferred?: string): Claim | undefined {
+    const replica = this.#preferred(now, preferred) ?? this.#balance(this.#replicas.values(), now)
     if (!replica) return undefined
     this.#noteLoad()
     this.#inFlight += 1
     this.#uses += 1
     return replica.claim(this.#uses, () => this.#released(replica))
+  }
+
+  #preferred(now: number, token: string | undefined): Replica | undefined {
+    if (token === undefined) return undefined
+    for (const replica of this.#replicas.values())
+      if (replica.affinityToken(this.#route.serviceUid) === token)
+        return replica.hasFreeSlot(now) ? replica : undefined
+    return undefined
   }
 
   #released(replica: Replica): void {

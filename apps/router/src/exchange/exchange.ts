@@ -10,6 +10,7 @@ import type { RouteTable } from '../routes/route-table.ts'
 import { pickByWeight } from '../routes/weighted-pick.ts'
 import type { UpstreamCall, UpstreamFailure, UpstreamListener } from '../upstream/upstream.ts'
 import type { AccessLine, Outcome } from './access-line.ts'
+import { affinityCookie, readAffinity, withoutAffinity, type Affinity } from './affinity.ts'
 import { Answer } from './answer.ts'
 import { askerOf } from './asker.ts'
 import { answerTo, type Failure } from './failure.ts'
@@ -65,6 +66,8 @@ export class Exchange {
   readonly #body: RequestBody
   #accepted: Accepted | undefined
   #route: HostRoute | undefined
+  /** Which revision and replica the client asks to be led back to. */
+  #affinity: Affinity | undefined
   #revision: RevisionAdmission | undefined
   #timer: NodeJS.Timeout | undefined
   #claim: Claim | undefined
@@ -110,6 +113,10 @@ export class Exchange {
     return this.#tunnel !== undefined
   }
 
+  get #isSticky(): boolean {
+    return this.#route?.affinity === 'cookie'
+  }
+
   get #hasBody(): boolean {
     return (this.#accepted?.bodyBytes ?? 0) > 0
   }
@@ -128,6 +135,7 @@ export class Exchange {
     const route = table.hosts.get(accepted.host)
     if (!route || accepted.target === '*') return this.#fail({ kind: 'unknown-host', host: accepted.host })
     this.#route = route
+    if (this.#isSticky) this.#affinity = readAffinity(this.#request.rawHeaders)
     this.#revision = this.#revisionOf(route)
     if (!this.#revision) return this.#fail({ kind: 'unknown-revision' })
     const { timeoutMs } = this.#revision.route
@@ -156,12 +164,19 @@ export class Exchange {
   }
 
   #revisionOf(route: HostRoute): RevisionAdmission | undefined {
+    const { revisions } = this.#context
+    if (this.#affinity)
+      for (const { revision, percent } of route.targets) {
+        const kept = percent > 0 ? revisions.get(revision) : undefined
+        if (kept?.affinityToken === this.#affinity.revision) return kept
+      }
     const target = pickByWeight(route.targets, this.#context.random())
-    return target && this.#context.revisions.get(target.revision)
+    return target && revisions.get(target.revision)
   }
 
   #enter(revision: RevisionAdmission): void {
-    const claim = revision.tryClaim({ again: this.#retries > 0 })
+    const preferred = this.#affinity?.replica
+    const claim = revision.tryClaim({ again: this.#retries > 0, preferred })
     if (claim) return this.#send(revision, claim)
     const since = performance.now()
     let waiting = true
@@ -209,7 +224,7 @@ export class Exchange {
       {
         method: this.#request.method ?? 'GET',
         path: accepted.target,
-        headers: headersForReplica(this.#request.rawHeaders, this.#asker),
+        headers: headersForReplica(this.#headersOfClient(), this.#asker),
         body: this.#hasBody ? this.#body.open() : null,
         upgrade: this.#upgrade !== undefined,
       },
@@ -225,6 +240,21 @@ export class Exchange {
   #nodeLost(): void {
     this.#tunnel?.destroy()
     this.#call?.breakOff('the node of the replica is down')
+  }
+
+  #headersOfClient(): readonly string[] {
+    const { rawHeaders } = this.#request
+    return this.#isSticky ? withoutAffinity(rawHeaders) : rawHeaders
+  }
+
+  /** With where to come back to, unless the client knows. */
+  #headersForClient(headers: string[]): string[] {
+    if (!this.#isSticky || !this.#claim || !this.#revision) return headersForClient(headers)
+    const revision = this.#revision.affinityToken
+    const replica = this.#revision.affinityTokenOf(this.#claim)
+    if (this.#affinity?.revision === revision && this.#affinity.replica === replica)
+      return headersForClient(headers)
+    return headersForClient([...headers, 'Set-Cookie', affinityCookie({ revision, replica })])
   }
 
   #listener(revision: RevisionAdmission, claim: Claim): UpstreamListener {
@@ -251,7 +281,7 @@ export class Exchange {
     this.#status = status
     if (this.#abandoned) return
     this.#closeWhenNeeded()
-    if (this.#answer.head(status, text, headersForClient(headers), () => this.#call?.resume())) return
+    if (this.#answer.head(status, text, this.#headersForClient(headers), () => this.#call?.resume())) return
     this.#call?.abort()
     this.#release()
     this.#fail({
@@ -273,7 +303,7 @@ export class Exchange {
     this.#status = 101
     this.#tunnel = socket
     this.#answer.handOver(upgrade.socket)
-    const tunnel = joinTunnel(upgrade, headersForClient(headers), socket, () => {
+    const tunnel = joinTunnel(upgrade, this.#headersForClient(headers), socket, () => {
       stopListening?.()
       this.#release()
       this.#end('answered')

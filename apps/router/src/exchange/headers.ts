@@ -147,7 +147,8 @@ function nominatedBy(raw: readonly string[]): Set<string> {
   return names
 }
 
-function* pairs(raw: readonly string[]): Generator<[string, string]> {
+/** The fields of a flat list, name and value. */
+export function* pairs(raw: readonly string[]): Generator<[string, string]> {
   for (let i = 0; i + 1 < raw.length; i += 2) yield [raw[i] ?? '', raw[i + 1] ?? '']
 }
 

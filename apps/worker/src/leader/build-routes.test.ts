@@ -52,6 +52,14 @@ describe('the routes of a service', () => {
     expect(routes.revisions.map((revision) => revision.uid)).toEqual(['rev-1', 'rev-2'])
   })
 
+  test('say on every host that clients come back, and nothing where they need not', () => {
+    const traffic = [{ revision: 'hello-00001', percent: 100, tag: 'canary' }]
+    const service = aService({ sessionAffinity: 'cookie', traffic })
+    const { hosts } = buildRoutes(routed({ service }), 'localhost')
+    expect(hosts.map(({ affinity }) => affinity)).toEqual(['cookie', 'cookie'])
+    expect(buildRoutes(routed(), 'localhost').hosts[0]).not.toHaveProperty('affinity')
+  })
+
   test('carry only replicas that serve', () => {
     const frozen = aReplica({ id: 'rep-2' as ReplicaId, rung: 'frozen', serving: false })
     const routes = buildRoutes(routed({ replicas: [aReplica(), frozen] }), 'localhost')

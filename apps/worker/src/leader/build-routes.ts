@@ -71,6 +71,7 @@ function host(
     service: service.name,
     serviceUid: service.uid,
     targets,
+    ...(service.sessionAffinity === 'cookie' ? { affinity: 'cookie' } : {}),
   }
 }
 

@@ -1,5 +1,6 @@
 import type { NodeUid, ProjectUid, ReplicaId, RevisionUid, RouteVersion, ServiceUid } from '@berth/contracts'
 import {
+  collectRevisions,
   collectRows,
   deleteDepartingNode,
   forgetVolume,
@@ -522,7 +523,11 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
       runtimeOf: ({ uid }) => engines.runtime(uid),
       belongings: ({ uid }) => readBelongings(db, uid),
       transferring: ({ uid }) => transfers.underWay(uid),
-      collectRows: () => collectRows(db, term.lease),
+      async collectRows() {
+        await collectRows(db, term.lease)
+        const gone = await collectRevisions(db, term.lease)
+        if (gone > 0) log.info({ gone }, 'revisions beyond their history collected')
+      },
       lanes: garbageLanes,
       fence: term.fence,
       log,

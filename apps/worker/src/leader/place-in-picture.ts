@@ -1,6 +1,6 @@
 import type { NodeUid } from '@berth/contracts'
+import { boundTo } from '@berth/db'
 import { placeReplica, type Placement, type PlacementNode, type Resources } from '@berth/scheduler'
-import { boundTo } from '../replicas/index.ts'
 import type { World } from './ports.ts'
 import type { NodeView, ReplicaView, RevisionView } from './world-model.ts'
 

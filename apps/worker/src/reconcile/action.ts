@@ -25,7 +25,8 @@ export type ResolvedImage = {
 export type Action =
   /** Ask the registry for the digest; the answer goes into the memory of the service. */
   | { kind: 'resolve-image'; deployment: DeploymentId; attempt: number }
-  | { kind: 'make-revision'; deployment: DeploymentId; image: ResolvedImage }
+  /** `suffix` names it, null: its number does. */
+  | { kind: 'make-revision'; deployment: DeploymentId; image: ResolvedImage; suffix: string | null }
   /** The deployment brings a revision that is there already. */
   | {
       kind: 'reuse-revision'

@@ -84,7 +84,7 @@ const executors: Executors = {
     ])
   },
 
-  async 'make-revision'(context, { deployment, image }) {
+  async 'make-revision'(context, { deployment, image, suffix }) {
     const { db, keyring, lease, snapshot, memory, log } = context
     const serviceUid = snapshot.service.uid
     const desired = await readDesiredTemplate(db, serviceUid)
@@ -105,6 +105,7 @@ const executors: Executors = {
       imageRepository: image.repository,
       imageDigest: image.digest,
       architectures: image.architectures,
+      suffix,
     })
     if (made !== 'conflict') log.info({ revision: made.name, digest: image.digest }, 'revision made')
   },

@@ -1,6 +1,5 @@
 import type { NodeUid } from '@berth/contracts'
-import type { PlaceableNode, ReconcileSnapshot, RevisionFacts } from '@berth/db'
-import { boundTo } from '../replicas/index.ts'
+import { boundTo, type PlaceableNode, type ReconcileSnapshot, type RevisionFacts } from '@berth/db'
 import { placeReplicas, type PlacementNode, type PlacementRequest } from '@berth/scheduler'
 
 export type Places = {

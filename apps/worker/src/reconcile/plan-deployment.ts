@@ -1,4 +1,4 @@
-import { isTerminal, type Reason } from '@berth/contracts'
+import { isTerminal, revisionName, type Reason } from '@berth/contracts'
 import type { DeploymentFacts, ReconcileSnapshot, RevisionFacts } from '@berth/db'
 import { restartBackoffMs } from '@berth/scheduler'
 import type { Action, ServiceMemory } from './action.ts'
@@ -53,11 +53,25 @@ function planRevision(
     return [{ kind: 'resolve-image', deployment: deployment.id, attempt: known.attempts + 1 }]
   }
   const { image } = known
-  const newest = snapshot.revisions.at(-1)
-  const same = newest?.contentHash === image.contentHash && newest.imageDigest === image.digest
-  if (!newest || !same) return [{ kind: 'make-revision', deployment: deployment.id, image }]
-  const message = `image and template are those of ${newest.name}: no new revision`
-  return [{ kind: 'reuse-revision', deployment: deployment.id, revision: pick(newest), message }]
+  const suffix = deployment.revisionSuffix
+  const before = suffix === null ? snapshot.revisions.at(-1) : revisionOfName(snapshot, suffix)
+  const same = before?.contentHash === image.contentHash && before.imageDigest === image.digest
+  if (before && same) {
+    const message = `image and template are those of ${before.name}: no new revision`
+    return [{ kind: 'reuse-revision', deployment: deployment.id, revision: pick(before), message }]
+  }
+  if (suffix === null || !before) return [{ kind: 'make-revision', deployment: deployment.id, image, suffix }]
+  const what = before.imageDigest === image.digest ? 'template or environment' : 'image'
+  const message = `${before.name} is there already with another ${what}`
+  return [finish(deployment, 'failed', 'RevisionExists', message)]
+}
+
+function revisionOfName(
+  { service, revisions }: ReconcileSnapshot,
+  suffix: string,
+): RevisionFacts | undefined {
+  const wanted = revisionName(service.name, suffix)
+  return revisions.find(({ name }) => name === wanted)
 }
 
 function planRollback(snapshot: ReconcileSnapshot, deployment: DeploymentFacts): Action[] {

@@ -100,6 +100,42 @@ describe('the image', () => {
   })
 })
 
+describe('a revision that the user names', () => {
+  const named = { ...queued, revisionSuffix: 'blue' }
+  const before = [aRevision(1, { contentHash: 'other' }), aRevision(2)]
+
+  test('is made under that name, whatever the newest one holds', () => {
+    expect(planNow(aSnapshot({ open: [named], revisions: [aRevision(1)] }), resolved)).toEqual([
+      { kind: 'make-revision', deployment: 'dep-1', image, suffix: 'blue' },
+    ])
+  })
+  test('is the one of that name when image and template are the same', () => {
+    const blue = aRevision(1, { name: 'hello-blue' })
+    const revisions = [blue, aRevision(2, { contentHash: 'other' })]
+    expect(planNow(aSnapshot({ open: [named], revisions }), resolved)).toMatchObject([
+      { kind: 'reuse-revision', revision: { uid: 'rev-1', name: 'hello-blue' } },
+    ])
+  })
+  test.each([
+    ['image', { imageDigest: 'sha256:other' }],
+    ['template or environment', { contentHash: 'other' }],
+  ])('and is there with another %s fails the deployment', (what, change) => {
+    const revisions = [
+      ...before,
+      aRevision(3, { name: 'hello-blue', contentHash: 'hash-1', imageDigest: 'sha256:1', ...change }),
+    ]
+    expect(planNow(aSnapshot({ open: [named], revisions }), resolved)).toEqual([
+      {
+        kind: 'finish-deployment',
+        deployment: 'dep-1',
+        phase: 'failed',
+        reason: 'RevisionExists',
+        message: `hello-blue is there already with another ${what}`,
+      },
+    ])
+  })
+})
+
 describe('the first replicas', () => {
   test('of a service without traffic are exactly one', () => {
     const snapshot = aSnapshot({ open: [aDeployment(1)], revisions: [aRevision(1)] })

@@ -82,6 +82,7 @@ async function deploy(
   service: ServiceUid,
   generation: number,
   trigger: DeploymentTrigger = 'update',
+  revisionSuffix: string | null = null,
 ): Promise<DeploymentId> {
   const id = newId('DeploymentId')
   const project = (await read()).project
@@ -93,6 +94,7 @@ async function deploy(
     generation,
     trigger,
     createdBy: 'test',
+    revisionSuffix,
   })
   await notifyServiceChanged(database.db, service)
   return id
@@ -222,6 +224,22 @@ describe('a deployment', () => {
     expect(second).toMatchObject({ phase: 'succeeded', revisionName: `${name}-00001` })
     expect(second.message).toMatch(/unchanged/)
     expect((await read()).revisions).toHaveLength(1)
+  })
+
+  test('brings revisions back by the names that the user gave them', async () => {
+    const { uid, name } = await createService()
+    await ended(await deploy(uid, 1, 'create', 'blue'))
+    await useTemplate(uid, 2, template('1', { concurrency: 1 }))
+    expect(await ended(await deploy(uid, 2, 'update', 'green'))).toMatchObject({ phase: 'succeeded' })
+    await useTemplate(uid, 3, template('1'))
+    const again = await ended(await deploy(uid, 3, 'update', 'blue'))
+    expect(again).toMatchObject({ phase: 'succeeded', revisionName: `${name}-blue` })
+    await eventually(({ status, revisions }) => {
+      expect(status?.traffic).toMatchObject([{ revision: `${name}-blue`, percent: 100 }])
+      expect(revisions.map((revision) => revision.name).toSorted()).toEqual([`${name}-blue`, `${name}-green`])
+    })
+    const taken = await ended(await deploy(uid, 3, 'update', 'green'))
+    expect(taken).toMatchObject({ phase: 'failed', reason: 'RevisionExists' })
   })
 
   test('is superseded by a newer one, whose revision alone keeps replicas', async () => {

@@ -1,4 +1,10 @@
-import type { ContainerTemplate, Environment, ProbeTemplate, RevisionTemplate } from '@berth/contracts'
+import {
+  quoteLines,
+  type ContainerTemplate,
+  type Environment,
+  type ProbeTemplate,
+  type RevisionTemplate,
+} from '@berth/contracts'
 import { isEngineError } from '@berth/engine'
 import { setTimeout as delay } from 'node:timers/promises'
 import { awaitListening, notListening } from './await-listening.ts'
@@ -62,8 +68,7 @@ export async function awaitReady(
 
   async function withLog(failed: Extract<ReadyOutcome, { kind: 'failed' }>): Promise<ReadyOutcome> {
     const lines = await lastLines(host.runtime, app.appId, app.environment)
-    if (lines.length === 0) return failed
-    return { ...failed, message: `${failed.message}; the app's last lines were:\n${lines.join('\n')}` }
+    return { ...failed, message: quoteLines(failed.message, lines, "the app's") }
   }
 
   try {

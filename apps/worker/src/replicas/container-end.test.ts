@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { describeEnd, redact } from './container-end.ts'
+import { describeEnd } from './container-end.ts'
 import { splitRepository } from './image-supply.ts'
 import { appEnvironment } from './start-replica.ts'
 import { buildTemplate } from '@berth/db/testing'
@@ -13,6 +13,18 @@ test('an end is told with its exit code and the last lines', () => {
   )
 })
 
+test.each([
+  [137, 'exit code 137 (SIGKILL)'],
+  [139, 'exit code 139 (SIGSEGV)'],
+  [143, 'exit code 143 (SIGTERM)'],
+  [127, 'exit code 127 (command not found)'],
+  [126, 'exit code 126 (not executable)'],
+  [128, 'exit code 128'],
+  [255, 'exit code 255'],
+])('exit code %i is named', (exitCode, named) => {
+  expect(describeEnd({ ...end, exitCode }, 1, []).message).toBe(`the app ended with ${named}`)
+})
+
 test('running out of memory is a reason of its own and names the limit', () => {
   const failure = describeEnd({ ...end, exitCode: 137, oomKilled: true }, 128 * 1024 ** 2, [])
   expect(failure).toEqual({
@@ -23,23 +35,6 @@ test('running out of memory is a reason of its own and names the limit', () => {
 
 test('a message stays short whatever the app prints', () => {
   expect(describeEnd(end, 1, ['x'.repeat(100_000)]).message.length).toBeLessThanOrEqual(4_000)
-})
-
-test('values of variables are replaced, the longest first', () => {
-  const env = { A: 'password', B: 'password-and-more' }
-  expect(redact('xpasswordx: password-and-more, password', env)).toBe('x***x: ***, ***')
-})
-
-test('short values are replaced where they stand as a word, and the shortest are left', () => {
-  const env = { PIN: '4711', ON: 'yes', ODD: 'a.b$' }
-  expect(redact('yes: pin=4711, 47110, 04711, a.b$ and axb$', env)).toBe(
-    'yes: pin=***, 47110, 04711, *** and axb$',
-  )
-})
-
-test('a value of several lines is found in each of them', () => {
-  const env = { KEY: '-----BEGIN KEY-----\nMIIEvQIBADANBg\r\n-----END KEY-----\n' }
-  expect(redact('key: MIIEvQIBADANBg', env)).toBe('key: ***')
 })
 
 test('the registry is what stands before the first slash', () => {

@@ -15,20 +15,6 @@ export function mountsVolumes(template: Mounts): boolean {
   return (template.containers[0]?.volumes ?? []).length > 0
 }
 
-/** The node on which a replica has to be, since a volume that it mounts is there; undefined when it may be anywhere. */
-export function boundTo(
-  template: Mounts,
-  volumes: readonly ServiceVolume[],
-  nodeName: (uid: string) => string | undefined,
-): { nodeId: string; node: string; volume: string } | undefined {
-  for (const { name } of template.containers[0]?.volumes ?? []) {
-    const nodeUid = volumes.find((volume) => volume.name === name)?.nodeUid
-    if (nodeUid)
-      return { nodeId: nodeUid, node: nodeName(nodeUid) ?? 'a node that was removed', volume: name }
-  }
-  return undefined
-}
-
 /** What the app mounts, by the engine's names; a text says which volume was deleted. */
 export function mountedVolumes(
   installation: string,

@@ -1,4 +1,5 @@
 export * from './deployment.ts'
+export * from './explanation.ts'
 export * from './list.ts'
 export * from './logs.ts'
 export * from './node.ts'

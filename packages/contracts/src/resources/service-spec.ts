@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { serviceNameLength } from '../names.ts'
-import { rolloutDefaults, rolloutStrategies } from '../template.ts'
+import { revisionSuffixProblem, serviceNameLength } from '../names.ts'
+import { rolloutDefaults, rolloutStrategies, sessionAffinities } from '../template.ts'
 import { environmentSpec } from './environment.ts'
 import { annotationMap, labelMap } from './label-map.ts'
 import { nameField } from './name-field.ts'
@@ -23,6 +23,9 @@ const serviceName = nameField(serviceNameLength)
 
 const maxImageLength = 512
 const maxWords = 256
+/** As many as people look back over; each costs a row and its image on the nodes. */
+export const defaultRevisionHistory = 20
+const maxSuffixLength = 59
 const words = z.array(z.string().max(32 * 1024)).max(maxWords)
 const idleTime = z.union([z.number().min(1).max(31_536_000), z.literal('never')], {
   error: 'must be 1 to 31536000 seconds or "never"',
@@ -76,6 +79,8 @@ const settings = {
   concurrency: z.int().min(0).max(1000).default(80),
   minScale: z.int().min(0).max(1000).default(0),
   maxScale: z.int().min(1).max(1000).default(20),
+  revisionHistoryLimit: z.int().min(1).max(200).default(defaultRevisionHistory),
+  sessionAffinity: z.enum(sessionAffinities).default('none'),
   timeoutSeconds: z.int().min(1).max(3600).default(300),
   idle: idleSpec.prefault({}),
   readinessProbe: probeSpec.optional(),
@@ -87,6 +92,12 @@ const settings = {
   traffic: trafficSpec.prefault([{ revision: 'latest', percent: 100 }]),
   labels: labelMap.prefault({}),
   annotations: annotationMap.prefault({}),
+  revisionSuffix: z
+    .string()
+    .min(1)
+    .max(maxSuffixLength)
+    .optional()
+    .describe('names the revision that this request makes: `blue` for `hello-blue`; not kept for later ones'),
   rollout: rolloutSpec.prefault({}),
 }
 
@@ -113,6 +124,10 @@ export const serviceSpec = z
     for (const name of ['startupProbe', 'livenessProbe'] as const)
       if ((spec[name]?.successThreshold ?? 1) !== 1)
         context.addIssue({ code: 'custom', path: [name, 'successThreshold'], message: 'must be 1' })
+    const { name, revisionSuffix } = spec
+    const problem = revisionSuffix === undefined ? undefined : revisionSuffixProblem(name, revisionSuffix)
+    if (problem !== undefined)
+      context.addIssue({ code: 'custom', path: ['revisionSuffix'], message: problem })
   })
   .meta({ id: 'ServiceSpec' })
 export type ServiceSpec = z.infer<typeof serviceSpec>

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { conditionStatuses } from '../states.ts'
-import { idleSettings, rolloutSettings } from '../template.ts'
+import { idleSettings, rolloutSettings, sessionAffinities } from '../template.ts'
 import { probeSpec } from './probe.ts'
 import { volumeMounts } from './volume.ts'
 
@@ -44,6 +44,8 @@ export const serviceView = z
     concurrency: z.int(),
     minScale: z.int(),
     maxScale: z.int(),
+    revisionHistoryLimit: z.int(),
+    sessionAffinity: z.enum(sessionAffinities),
     timeoutSeconds: z.int(),
     idle: idleSettings,
     readinessProbe: probeSpec.optional(),

@@ -7,12 +7,16 @@ import { rowOf } from './row-of.ts'
 export type DeploymentRow = typeof deployments.$inferSelect
 export type DeploymentEventRow = typeof deploymentEvents.$inferSelect
 
-/** Asks the worker to deploy the service as it is now; its newer generation supersedes open deployments. */
+/**
+ * Asks the worker to deploy the service as it is now; its newer generation supersedes open deployments.
+ * `revisionSuffix` names the revision.
+ */
 export async function requestDeployment(
   tx: Transaction,
   service: typeof services.$inferSelect,
   trigger: DeploymentTrigger,
   createdBy: string,
+  revisionSuffix: string | null = null,
 ): Promise<DeploymentRow> {
   const rows = await tx
     .insert(deployments)
@@ -24,6 +28,7 @@ export async function requestDeployment(
       generation: service.generation,
       trigger,
       createdBy,
+      revisionSuffix,
     })
     .returning()
   const deployment = rowOf(rows)

@@ -1,4 +1,5 @@
 export * from './deployment-requests.ts'
+export * from './explanation-reads.ts'
 export * from './idempotency.ts'
 export * from './node-drains.ts'
 export * from './nodes.ts'

@@ -1,4 +1,4 @@
-import { and, desc, eq, inArray, isNotNull, lt } from 'drizzle-orm'
+import { and, desc, eq, inArray, isNotNull, lt, min } from 'drizzle-orm'
 import type { Executor } from '../connection.ts'
 import { revisions } from '../schema.ts'
 
@@ -51,18 +51,32 @@ export async function findServiceRevision(
   return rows[0]
 }
 
-/** Which of `names` are revisions of the service. */
-export async function existingRevisions(
+/** Which of `names` are revisions of the service, and whether each was ready once. */
+export async function readyByName(
   db: Executor,
   serviceUid: string,
   names: readonly string[],
-): Promise<Set<string>> {
-  if (names.length === 0) return new Set()
+): Promise<Map<string, boolean>> {
+  if (names.length === 0) return new Map()
   const rows = await db
-    .select({ name: revisions.name })
+    .select({ name: revisions.name, readyAt: revisions.readyAt })
     .from(revisions)
     .where(and(eq(revisions.serviceUid, serviceUid), inArray(revisions.name, [...names])))
-  return new Set(rows.map(({ name }) => name))
+  return new Map(rows.map(({ name, readyAt }) => [name, readyAt !== null]))
+}
+
+/** The number of the oldest of `names`, undefined when none of them is there. */
+export async function oldestRevisionNumber(
+  db: Executor,
+  serviceUid: string,
+  names: readonly string[],
+): Promise<number | undefined> {
+  if (names.length === 0) return undefined
+  const rows = await db
+    .select({ number: min(revisions.number) })
+    .from(revisions)
+    .where(and(eq(revisions.serviceUid, serviceUid), inArray(revisions.name, [...names])))
+  return rows[0]?.number ?? undefined
 }
 
 /** The newest revision with a number below `before` that was ready once. */
@@ -71,7 +85,6 @@ export async function newestReadyRevision(
   serviceUid: string,
   before: number,
 ): Promise<RevisionRow | undefined> {
-  if (!Number.isSafeInteger(before)) return undefined
   const rows = await db
     .select(columns)
     .from(revisions)

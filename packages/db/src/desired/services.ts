@@ -19,6 +19,8 @@ export type DesiredService = Pick<
   | 'traffic'
   | 'pinnedRevision'
   | 'rollout'
+  | 'revisionHistoryLimit'
+  | 'sessionAffinity'
   | 'labels'
   | 'annotations'
 >

@@ -66,6 +66,7 @@ const newRevision = (change: Partial<NewRevision> = {}): NewRevision => ({
   imageRepository: '127.0.0.1:5050/hello',
   imageDigest: `sha256:${'1'.repeat(64)}`,
   architectures: ['amd64'],
+  suffix: null,
   ...change,
 })
 const ready = {
@@ -150,6 +151,19 @@ describe('a revision', () => {
       deployment: { phase: 'placing', revisionName: `${service.name}-00001` },
       status: { latestCreatedRevision: `${service.name}-00001` },
     })
+  })
+  test('has the name that the user gave, and a number all the same', async () => {
+    expect(await makeRevision(database.db, lease, deployment, newRevision({ suffix: 'blue' }))).toEqual({
+      name: `${service.name}-blue`,
+    })
+    const [made] = await database.db.select().from(revisions).where(eq(revisions.serviceUid, service.uid))
+    expect(made).toMatchObject({ number: 1, name: `${service.name}-blue` })
+  })
+  test('of a name that is taken is not made', async () => {
+    await insertRevision(database.db, { serviceUid: service.uid, name: `${service.name}-blue` })
+    expect(await makeRevision(database.db, lease, deployment, newRevision({ suffix: 'blue' }))).toBe(
+      'conflict',
+    )
   })
   test.each([
     [

@@ -1,21 +1,22 @@
-import type {
-  DeploymentId,
-  DeploymentPhase,
-  DeploymentTrigger,
-  NodeReachability,
-  NodeScheduling,
-  NodeUid,
-  PlacementStrategy,
-  ProjectUid,
-  ReplicaId,
-  ReplicaState,
-  RevisionTemplate,
-  RevisionUid,
-  RolloutProgress,
-  RolloutSettings,
-  Rung,
-  ServiceUid,
-  TrafficTarget,
+import {
+  revisionName,
+  type DeploymentId,
+  type DeploymentPhase,
+  type DeploymentTrigger,
+  type NodeReachability,
+  type NodeScheduling,
+  type NodeUid,
+  type PlacementStrategy,
+  type ProjectUid,
+  type ReplicaId,
+  type ReplicaState,
+  type RevisionTemplate,
+  type RevisionUid,
+  type RolloutProgress,
+  type RolloutSettings,
+  type Rung,
+  type ServiceUid,
+  type TrafficTarget,
 } from '@berth/contracts'
 import { and, asc, desc, eq, inArray, isNull, ne, or, sql } from 'drizzle-orm'
 import type { Executor, Transaction } from '../connection.ts'
@@ -55,6 +56,8 @@ export type DeploymentFacts = {
   id: DeploymentId
   generation: number
   trigger: DeploymentTrigger
+  /** How the revision that it makes is to be called; null: by its number. */
+  revisionSuffix: string | null
   cancelRequestedAt: Date | null
   abortRequestedAt: Date | null
   pausedAt: Date | null
@@ -170,6 +173,9 @@ export async function readReconcileSnapshot(
         ],
         names: [
           ...[...head.status.traffic, ...head.service.traffic].map(({ revision }) => revision),
+          ...open.flatMap(({ revisionSuffix: suffix }) =>
+            suffix === null ? [] : revisionName(head.service.name, suffix),
+          ),
           ...[head.service.pinnedRevision, head.status.latestReadyRevision].flatMap((name) => name ?? []),
           ...deployments.flatMap(({ rollout }) => rollout?.previous ?? []),
         ],
@@ -240,6 +246,7 @@ async function readDeployments(
       id: deployments.id,
       generation: deployments.generation,
       trigger: deployments.trigger,
+      revisionSuffix: deployments.revisionSuffix,
       cancelRequestedAt: deployments.cancelRequestedAt,
       abortRequestedAt: deployments.abortRequestedAt,
       pausedAt: deployments.pausedAt,

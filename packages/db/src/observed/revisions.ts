@@ -1,4 +1,10 @@
-import type { DeploymentId, RevisionTemplate, RevisionUid, ServiceUid } from '@berth/contracts'
+import {
+  revisionName,
+  type DeploymentId,
+  type RevisionTemplate,
+  type RevisionUid,
+  type ServiceUid,
+} from '@berth/contracts'
 import { and, eq, sql } from 'drizzle-orm'
 import { withTransaction, type Executor } from '../connection.ts'
 import { requireLease, type LeaseRef } from '../leases.ts'
@@ -37,11 +43,14 @@ export type NewRevision = {
   imageRepository: string
   imageDigest: string
   architectures: string[]
+  /** Names it; null: its number does. */
+  suffix: string | null
 }
 
 /**
  * Makes the next revision of a service and gives it to the deployment, both or neither. `conflict` when the service
- * has changed since or the deployment has ended or has a revision: read again. Throws `LeaseLostError`.
+ * has changed since, the deployment has ended or has a revision, or the name is taken: read again. Throws
+ * `LeaseLostError`.
  */
 export async function makeRevision(
   db: Executor,
@@ -49,7 +58,7 @@ export async function makeRevision(
   deploymentId: DeploymentId,
   revision: NewRevision,
 ): Promise<{ name: string } | 'conflict'> {
-  const { generation, ...row } = revision
+  const { generation, suffix, ...row } = revision
   return withTransaction(db, async (tx) => {
     await requireLease(tx, lease)
     const [service] = await tx
@@ -69,7 +78,12 @@ export async function makeRevision(
       .from(revisions)
       .where(eq(revisions.serviceUid, revision.serviceUid))
     const number = (newest?.number ?? 0) + 1
-    const name = `${service.name}-${String(number).padStart(5, '0')}`
+    const name = revisionName(service.name, suffix ?? number)
+    const [taken] = await tx
+      .select({ uid: revisions.uid })
+      .from(revisions)
+      .where(and(eq(revisions.serviceUid, revision.serviceUid), eq(revisions.name, name)))
+    if (taken) return 'conflict'
     const moved = await stepDeployment(
       tx,
       lease,

@@ -1,4 +1,4 @@
-import type { NodeUid, ServiceUid, VolumeUid } from '@berth/contracts'
+import type { NodeUid, RevisionTemplate, ServiceUid, VolumeUid } from '@berth/contracts'
 import { and, asc, eq, inArray, isNotNull, isNull, lt, or, sql } from 'drizzle-orm'
 import { withTransaction, type Executor, type Transaction } from '../connection.ts'
 import { leaseHeld, requireLease, type LeaseRef } from '../leases.ts'
@@ -11,6 +11,20 @@ export type ServiceVolume = {
   nodeUid: NodeUid | null
   /** Whether it was made on its node: from then on it has to be there. */
   made: boolean
+}
+
+/** The node on which a replica has to be, since a volume that it mounts is there; undefined when it may be anywhere. */
+export function boundTo(
+  template: Pick<RevisionTemplate, 'containers'>,
+  volumes: readonly ServiceVolume[],
+  nodeName: (uid: string) => string | undefined,
+): { nodeId: string; node: string; volume: string } | undefined {
+  for (const { name } of template.containers[0]?.volumes ?? []) {
+    const nodeUid = volumes.find((volume) => volume.name === name)?.nodeUid
+    if (nodeUid)
+      return { nodeId: nodeUid, node: nodeName(nodeUid) ?? 'a node that was removed', volume: name }
+  }
+  return undefined
 }
 
 /** The volumes of services, or of one; those that are being deleted left out. */

@@ -13,6 +13,7 @@ import type {
   RevisionUid,
   Rung,
   ServiceUid,
+  SessionAffinity,
   TrafficTarget,
 } from '@berth/contracts'
 import { and, eq, inArray, isNull, or, sql } from 'drizzle-orm'
@@ -36,6 +37,7 @@ export type WorldService = {
   minScale: number
   maxScale: number
   idle: IdleSettings
+  sessionAffinity: SessionAffinity
   deleting: boolean
   /** What is to be routed, by the reconciler's word: names of revisions, tags beside them. */
   traffic: TrafficTarget[]
@@ -152,6 +154,7 @@ async function readServices(tx: Transaction, only?: ServiceUid): Promise<WorldSe
     minScale: service.minScale,
     maxScale: service.maxScale,
     idle: service.idle,
+    sessionAffinity: service.sessionAffinity,
     deleting: service.deletedAt !== null,
     traffic: traffic ?? [],
     deploying,

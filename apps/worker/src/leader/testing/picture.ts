@@ -16,6 +16,7 @@ export function aService(change: Partial<ServiceView> = {}): ServiceView {
     minScale: 0,
     maxScale: 20,
     idle: { freezeAfterSeconds: 30, parkAfterSeconds: 900, coldAfterSeconds: 86_400 },
+    sessionAffinity: 'none',
     deleting: false,
     volumes: [],
     traffic: [{ revision: 'hello-00001', percent: 100, tag: null }],

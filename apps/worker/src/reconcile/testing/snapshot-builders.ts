@@ -113,6 +113,7 @@ export function aDeployment(generation: number, change: Partial<DeploymentFacts>
     id: `dep-${generation}` as DeploymentId,
     generation,
     trigger: 'update',
+    revisionSuffix: null,
     cancelRequestedAt: null,
     abortRequestedAt: null,
     pausedAt: null,
