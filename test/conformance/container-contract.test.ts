@@ -146,7 +146,7 @@ async function cpuOfVersionOne(): Promise<string> {
   return `${await read('cfs_quota_us')} ${await read('cfs_period_us')}`
 }
 
-describe('what Berth does not offer is refused with its name', () => {
+describe('what is not offered', () => {
   test.each([
     ['a second port (9)', 'ports', [8080, 8081]],
     ['a host port (9)', 'hostPort', 80],
@@ -157,7 +157,7 @@ describe('what Berth does not offer is refused with its name', () => {
     ['more rights (25, 43)', 'privileged', true],
     ['a device (25)', 'devices', ['/dev/kvm']],
     ['a sysctl (25)', 'sysctls', { 'net.core.somaxconn': '1' }],
-  ])('%s', async (_what, field, value) => {
+  ])('is refused by its name: %s', async (_what, field, value) => {
     const body = { name: 'cnf-refused', image: testImage, [field]: value }
     const answer = await platform.api('POST', '/services', body)
     expect(answer).toMatchObject({ status: 422, body: { errors: [{ path: field }] } })

@@ -21,7 +21,8 @@ beforeAll(async () => {
     platform.deploy(cold, {
       idle: { freezeAfterSeconds: 'never', parkAfterSeconds: 'never', coldAfterSeconds: 1 },
     }),
-    ...inflight.map((name) => platform.deploy(name)),
+    // They end on SIGTERM with whatever they are doing.
+    ...inflight.map((name) => platform.deploy(name, { env: { EXIT_AT_ONCE: '1' } })),
   ])
 })
 afterAll(() => Promise.all([service, limited, cold, ...inflight].map((name) => platform.remove(name))))
@@ -113,13 +114,16 @@ describe.concurrent('a request reaches the app unchanged', () => {
 })
 
 describe.concurrent('an answer is not held back', () => {
-  test.each(['/events?count=4&ms=500', '/stream?chunks=4&bytes=10&ms=500'])('of %s', async (path) => {
-    const times = await arrivals(path)
-    const [firstAt = 0, lastAt = 0] = [times.at(0), times.at(-1)]
-    // The app takes 1.5 s from the first piece to the last one.
-    expect(times.length).toBeGreaterThan(1)
-    expect(lastAt - firstAt).toBeGreaterThan(500)
-  })
+  test.each(['/events?count=4&ms=500', '/stream?chunks=4&bytes=10&ms=500'])(
+    'as it comes: %s',
+    async (path) => {
+      const times = await arrivals(path)
+      const [firstAt = 0, lastAt = 0] = [times.at(0), times.at(-1)]
+      // The app takes 1.5 s from the first piece to the last one.
+      expect(times.length).toBeGreaterThan(1)
+      expect(lastAt - firstAt).toBeGreaterThan(500)
+    },
+  )
 })
 
 describe.concurrent('a request timeout of two seconds', () => {

@@ -127,7 +127,7 @@ describe('a new revision', () => {
   })
 })
 
-describe('a change of traffic is refused, and the traffic stays as it was', () => {
+describe('what cannot be is refused, and the traffic stays as it was', () => {
   test.each([
     ['that does not sum to 100', [{ revision: first, percent: 50 }]],
     ['to a revision that does not exist', [{ revision: `${service}-00099`, percent: 100 }]],
@@ -138,14 +138,14 @@ describe('a change of traffic is refused, and the traffic stays as it was', () =
         { revision: second, percent: 50, tag: 'same' },
       ],
     ],
-  ])('%s', async (_why, targets) => {
+  ])('a split %s', async (_why, targets) => {
     const before = (await platform.service(service)).status.traffic
     const { status } = await platform.api('PUT', `/services/${service}/traffic`, targets)
     expect([409, 422]).toContain(status)
     expect((await platform.service(service)).status.traffic).toEqual(before)
   })
 
-  test('by a rollback to a revision that does not exist', async () => {
+  test('a rollback to a revision that does not exist', async () => {
     const body = { revision: `${service}-00099` }
     const { status } = await platform.api('POST', `/services/${service}/rollback`, body)
     expect([404, 409, 422]).toContain(status)
