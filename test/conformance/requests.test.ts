@@ -22,7 +22,9 @@ beforeAll(async () => {
       idle: { freezeAfterSeconds: 'never', parkAfterSeconds: 'never', coldAfterSeconds: 1 },
     }),
     // They end on SIGTERM with whatever they are doing.
-    ...inflight.map((name) => platform.deploy(name, { env: { EXIT_AT_ONCE: '1' } })),
+    ...inflight.map((name) =>
+      platform.deploy(name, { minScale: 1, maxScale: 1, env: { EXIT_AT_ONCE: '1' } }),
+    ),
   ])
 })
 afterAll(() => Promise.all([service, limited, cold, ...inflight].map((name) => platform.remove(name))))
@@ -166,7 +168,9 @@ describe.concurrent('a WebSocket to a service with no replica', () => {
 describe.concurrent('six requests of three seconds that are in flight', () => {
   /** Sends them, waits until the app has them, and answers with what comes of them. */
   async function sendSix(name: string) {
-    const answers = Array.from({ length: 6 }, () => platform.request(name, { path: '/sleep?ms=3000' }))
+    // A POST is never sent a second time to another replica.
+    const asked = { method: 'POST', path: '/sleep?ms=3000' }
+    const answers = Array.from({ length: 6 }, () => platform.request(name, asked))
     await until(
       async () => {
         const stats = await platform.request(name, { path: '/stats' })
