@@ -165,11 +165,11 @@ describe.concurrent('a WebSocket to a service with no replica', () => {
   })
 })
 
-describe.concurrent('six requests of three seconds that are in flight', () => {
+describe.concurrent('six requests that are in flight', () => {
   /** Sends them, waits until the app has them, and answers with what comes of them. */
-  async function sendSix(name: string) {
+  async function sendSix(name: string, ms: number) {
     // A POST is never sent a second time to another replica.
-    const asked = { method: 'POST', path: '/sleep?ms=3000' }
+    const asked = { method: 'POST', path: `/sleep?ms=${ms}` }
     const answers = Array.from({ length: 6 }, () => platform.request(name, asked))
     await until(
       async () => {
@@ -183,7 +183,7 @@ describe.concurrent('six requests of three seconds that are in flight', () => {
 
   test('are answered when a newer revision takes over (3)', async () => {
     const [name = ''] = inflight
-    const statuses = await sendSix(name)
+    const statuses = await sendSix(name, 7000)
     await platform.update(name, { env: { NEXT: '1' } })
     expect(await statuses()).toEqual([200, 200, 200, 200, 200, 200])
     expect((await platform.request(name)).json()).toMatchObject({ revision: `${name}-00002` })
@@ -191,7 +191,7 @@ describe.concurrent('six requests of three seconds that are in flight', () => {
 
   test('are answered when their service is deleted, and the next one is not (3)', async () => {
     const [, name = ''] = inflight
-    const statuses = await sendSix(name)
+    const statuses = await sendSix(name, 3000)
     await platform.expectApi([202], 'DELETE', `/services/${name}`)
     expect(await statuses()).toEqual([200, 200, 200, 200, 200, 200])
     expect((await platform.request(name)).status).toBe(404)
