@@ -45,7 +45,7 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
-          include: ['test/e2e/**/*.test.ts'],
+          include: ['test/{e2e,conformance}/**/*.test.ts'],
           globalSetup: ['test/support/platform-setup.ts'],
           fileParallelism: false,
           testTimeout: 180_000,

@@ -135,9 +135,10 @@ export type ServiceBody = {
   generation: number
   deployment: { id: string } | null
   status: {
+    observedGeneration: number
     conditions: { type: string; status: string; reason: string; message: string }[]
     latestReadyRevision: string | null
-    traffic: { revision: string; percent: number }[]
+    traffic: { revision: string; percent: number; tag: string | null; url: string }[]
     replicas: { desired: number; running: number; frozen: number; parked: number }
   }
 }
@@ -207,6 +208,12 @@ export function connectPlatform(connection: PlatformConnection) {
       const body = { name, image: connection.testImage, memory: '128Mi', ...spec }
       const { body: created } = await expect([202], 'POST', '/services', body)
       return await waitForDeployment((created as ServiceBody).deployment?.id ?? '')
+    },
+
+    /** PATCH of a service that makes a deployment; waits for its end. */
+    async update(name: string, patch: Record<string, unknown>): Promise<DeploymentBody> {
+      const { body } = await expect([202], 'PATCH', `/services/${name}`, patch)
+      return await waitForDeployment((body as ServiceBody).deployment?.id ?? '')
     },
 
     waitForDeployment,

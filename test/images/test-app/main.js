@@ -6,6 +6,7 @@ import { acceptWebSocket } from './web-socket.js'
 /*
  * One image for every kind of app that the tests need, chosen by environment variables:
  *   START_DELAY_MS   listens only after this time
+ *   READY_AFTER_MS   /healthz answers 503 until then
  *   LISTEN           "port" (default), "none", "loopback" (127.0.0.1 only), "other" (PORT + 1)
  *   EXIT_AFTER_MS    ends after this time, with EXIT_CODE (default 1)
  *   IGNORE_SIGTERM   "1": goes on until it is killed

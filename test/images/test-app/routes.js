@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
+import { container, describePath, readInput, readText, writeText } from './container.js'
 
 /** How many requests are here at once; `/stats` itself and `/healthz` do not count. */
 export const stats = {
@@ -18,7 +19,8 @@ export const stats = {
   },
 }
 
-let ready = true
+let ready = process.env.READY_AFTER_MS === undefined
+if (!ready) setTimeout(() => (ready = true), Number(process.env.READY_AFTER_MS))
 const eaten = []
 
 /** Every path; anything unknown is an echo. Numbers come from the query. */
@@ -98,6 +100,13 @@ const routes = {
     response.end(text)
   },
   '/env': (_url, _request, response) => sendJson(response, process.env),
+  '/container': (_url, _request, response) => sendJson(response, container()),
+  // ?path=/tmp: what is there
+  '/path': (url, _request, response) => sendJson(response, describePath(url.searchParams.get('path'))),
+  '/read': (url, _request, response) => sendJson(response, readText(url.searchParams.get('path'))),
+  '/write': (url, _request, response) =>
+    sendJson(response, writeText(url.searchParams.get('path'), url.searchParams.get('text'))),
+  '/stdin': async (_url, _request, response) => sendJson(response, await readInput()),
 }
 
 export async function answer(request, response) {

@@ -5,11 +5,14 @@ const close = 8
 const ping = 9
 const pong = 10
 
-/** Takes a WebSocket and sends every message back, with the least of RFC 6455 that tests need. */
+/**
+ * Takes a WebSocket and sends every message back, with the least of RFC 6455 that tests need. The answer names the
+ * revision that took it.
+ */
 export function acceptWebSocket(request, socket) {
   const accept = createHash('sha1').update(`${request.headers['sec-websocket-key']}${magic}`).digest('base64')
   socket.write(
-    `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+    `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\nX-Revision: ${process.env.K_REVISION ?? ''}\r\n\r\n`,
   )
   let buffered = Buffer.alloc(0)
   socket.on('error', () => socket.destroy())

@@ -1,0 +1,29 @@
+import { afterAll, describe, expect, inject, test } from 'vitest'
+import { startLoad } from '../support/load.ts'
+import { connectPlatform } from '../support/platform.ts'
+import { until } from '../support/poll.ts'
+
+const platform = connectPlatform(inject('platform'))
+const used = ['cnf-warm', 'cnf-asleep', 'cnf-after']
+
+afterAll(() => Promise.all(used.map((name) => platform.remove(name))))
+
+describe('kill -9 of the only worker', () => {
+  test('fails no request of a warm service, a cold one still wakes, and a new one can be deployed', async () => {
+    const idle = { freezeAfterSeconds: 'never', parkAfterSeconds: 'never', coldAfterSeconds: 1 }
+    await Promise.all([platform.deploy('cnf-warm', { minScale: 1 }), platform.deploy('cnf-asleep', { idle })])
+    await until(async () => (await platform.replicas('cnf-asleep')).length === 0, {
+      timeoutMs: 60_000,
+      describe: 'the second service to be cold',
+    })
+    const load = startLoad(() => platform.request('cnf-warm'), { lanes: 2 })
+    const pid = await platform.signal('worker', 'SIGKILL')
+    const woken = await platform.request('cnf-asleep')
+    await platform.waitForProcess('worker', pid)
+    expect(await platform.deploy('cnf-after')).toMatchObject({ phase: 'succeeded' })
+    const result = await load.stop()
+    expect(woken.status).toBe(200)
+    expect(result.failures).toEqual([])
+    expect(result.sent).toBeGreaterThan(20)
+  })
+})
