@@ -136,6 +136,7 @@ export function aDeployment(change: Partial<desired.ExplainedDeployment> = {}): 
     rollout: null,
     trouble: null,
     rolledBack: null,
+    finishedAt: null,
     revisionUid: 'rev-2' as RevisionUid,
     revisionName: 'hello-00002',
     phase: 'placing',
