@@ -220,6 +220,15 @@ describe('a rollout in steps', () => {
     expect(await wishes(deployment)).toMatchObject({ abort_requested_at: expect.anything() })
   })
 
+  test('is rolled back to what it takes the traffic from', async () => {
+    const { deployment } = await rollOut('going-back')
+    await moved(deployment, 10)
+    const back = (await api.call('POST', '/services/going-back/rollback')).json<ServiceView>()
+    expect(back.pinnedRevision).toBe('x-00001')
+    await moved(deployment, 100)
+    expect((await api.call('POST', '/services/going-back/rollback')).status).toBe(409)
+  })
+
   test('refuses what makes no sense, and says why', async () => {
     const { deployment } = await rollOut('refusing')
     const refused = async (verb: string, body?: unknown) =>

@@ -29,8 +29,8 @@ export async function setTraffic(
 }
 
 /**
- * Pins all traffic to an older revision until the next deployment: the given one, else the newest ready revision
- * before those that serve. Throws `ApiError` not-found, invalid-field, conflict, precondition-failed or
+ * Pins all traffic to an older revision until the next deployment: the given one, else the one that a rollout
+ * under way takes the traffic from, else the newest ready revision before those that serve. Throws `ApiError` not-found, invalid-field, conflict, precondition-failed or
  * being-deleted.
  */
 export async function rollBack(
@@ -65,6 +65,8 @@ async function rollbackTarget(
     if (found.readyAt === null) throw invalidField('revision', 'was never ready')
     return found.name
   }
+  const previousOfRollout = await desired.findPreviousOfRollout(tx, service.uid)
+  if (previousOfRollout !== undefined) return previousOfRollout
   const picture = await desired.findService(tx, scope.project.uid, service.name)
   const serving = (picture?.status?.traffic ?? []).filter(({ percent }) => percent > 0)
   const names = serving.map(({ revision }) => revision)

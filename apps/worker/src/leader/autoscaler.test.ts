@@ -161,6 +161,19 @@ describe('maxScale', () => {
     expect(bench.steps).toEqual([])
   })
 
+  test('keeps neither revision from serving while traffic moves from one to the other', () => {
+    const parts = {
+      services: [aService({ maxScale: 1, traffic: split })],
+      revisions: [first, second],
+      replicas: [replica('old'), replica('new', { revisionUid: second.uid, rung: 'frozen' })],
+    }
+    const bench = scaleBench({ ...parts, deploying: true })
+    bench.demand(second.uid, 1)
+    expect(bench.woken).toEqual(['new'])
+    bench.autoscaler.tick()
+    expect(bench.steps).toEqual([])
+  })
+
   test('that was lowered gives up what is frozen, then what was idle for longest, whatever the ladder has', () => {
     const bench = scaleBench({
       services: [aService({ maxScale: 1, idle: never })],

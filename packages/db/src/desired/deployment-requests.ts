@@ -96,6 +96,18 @@ export async function requestCancel(tx: Transaction, id: string): Promise<Deploy
   return rows[0]
 }
 
+/** The revision that the rollout under way takes the traffic from; undefined when none is, or all has moved. */
+export async function findPreviousOfRollout(db: Executor, serviceUid: string): Promise<string | undefined> {
+  const [newest] = await db
+    .select({ rollout: deployments.rollout })
+    .from(deployments)
+    .where(and(eq(deployments.serviceUid, serviceUid), isNull(deployments.finishedAt)))
+    .orderBy(desc(deployments.generation))
+    .limit(1)
+  const rollout = newest?.rollout
+  return rollout && rollout.percent < 100 ? (rollout.previous ?? undefined) : undefined
+}
+
 /** What users may ask of a deployment on its way. */
 export type DeploymentWish = Partial<
   Pick<typeof deployments.$inferInsert, 'pausedAt' | 'promoteFrom' | 'promoteTo' | 'abortRequestedAt'>
