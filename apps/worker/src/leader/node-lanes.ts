@@ -6,6 +6,7 @@ import { isLeaseLost } from '../replicas/index.ts'
 export type NodeLanes = {
   /** Starts `work` unless earlier work of this lane still runs on the node; the next round asks again. */
   run(node: NodeUid, work: () => Promise<void>): void
+  isBusy(node: NodeUid): boolean
   /** Resolves when nothing runs on any node. */
   idle(): Promise<void>
 }
@@ -33,6 +34,7 @@ export function createNodeLanes(what: string, log: Logger): NodeLanes {
     run(node, work) {
       if (!busy.has(node)) busy.set(node, attempt(node, work))
     },
+    isBusy: (node) => busy.has(node),
     async idle() {
       while (busy.size > 0) await Promise.all(busy.values())
     },

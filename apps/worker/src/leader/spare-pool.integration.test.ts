@@ -1,4 +1,4 @@
-import { freeSpares } from '@berth/db'
+import { freeSpares, type SpareRow } from '@berth/db'
 import { createTestDatabase, type TestDatabase } from '@berth/db/testing'
 import { pino } from 'pino'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test } from 'vitest'
@@ -14,6 +14,7 @@ let bench: ReplicaBench
 let lanes: NodeLanes
 let pool: SparePool
 let useful: boolean
+let readRows: () => Promise<SpareRow[]>
 let clock: number
 beforeAll(async () => {
   database = await createTestDatabase(inject('postgresUrl'))
@@ -22,6 +23,7 @@ afterAll(() => database.drop())
 beforeEach(async () => {
   bench = await startReplicaBench(database.db)
   useful = true
+  readRows = rows
   clock = 0
   lanes = createNodeLanes('spares', log)
   pool = aPool()
@@ -32,7 +34,7 @@ function aPool(): SparePool {
   return createSparePool({
     deps: bench.deps,
     hostOf: () => bench.host,
-    freeSpares: () => freeSpares(database.db, bench.host.uid),
+    freeSpares: () => readRows(),
     isUseful: () => useful,
     isStarting: () => false,
     lanes,
@@ -87,6 +89,22 @@ test('spares that died are removed and made anew', async () => {
   expect(after.map(({ id }) => id)).not.toContain(before[0]?.id)
   expect(after.map(({ id }) => id)).not.toContain(before[1]?.id)
   expect(new Set(sandboxes())).toEqual(new Set(after.map(({ containerId }) => containerId)))
+})
+
+test('one that is finished while the rows are read stays', async () => {
+  await wanted()
+  bench.engine.hang('POST /containers/create')
+  await pool.fill()
+  await expect.poll(rows).toHaveLength(1)
+  const seen = await rows()
+  readRows = async () => {
+    bench.engine.release()
+    await lanes.idle()
+    return seen
+  }
+  await fill()
+  expect(await rows()).toMatchObject([{ id: seen[0]?.id }])
+  expect(sandboxes()).toHaveLength(1)
 })
 
 test('a list that is older than a spare does not call it dead', async () => {

@@ -124,13 +124,18 @@ export function createSparePool(options: SparePoolOptions): SparePool {
       lists.set(node, { running: new Set(running), askedAt })
     },
     async fill() {
+      // What such a node is making now looks unfinished in the rows, whatever it is when they are here.
+      const making = new Set(
+        [...keys.values()].map(({ node }) => node).filter((node) => options.lanes.isBusy(node)),
+      )
       const spares = await options.freeSpares()
       noteRead(spares)
       for (const [id, { wantedAt }] of keys) if (now() - wantedAt > keptMs) keys.delete(id)
       const byNode = Map.groupBy(spares, ({ nodeUid }) => nodeUid as NodeUid)
       const keysOf = Map.groupBy(keys.values(), ({ node }) => node)
       for (const node of new Set([...byNode.keys(), ...keysOf.keys()]))
-        options.lanes.run(node, () => tend(byNode.get(node) ?? [], keysOf.get(node) ?? []))
+        if (!making.has(node))
+          options.lanes.run(node, () => tend(byNode.get(node) ?? [], keysOf.get(node) ?? []))
     },
   }
 }
