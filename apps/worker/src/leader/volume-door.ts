@@ -35,8 +35,8 @@ export function answerVolume(
     } catch (error) {
       if (left.signal.aborted) return
       log.warn({ err: error, url: request.url, method: request.method }, 'volume transfer failed')
-      if (response.headersSent) response.destroy()
-      else refuse(request, response, refusalOf(error))
+      // What had begun was broken off with the stream that failed.
+      if (!response.headersSent) refuse(request, response, refusalOf(error))
     }
   }
 }

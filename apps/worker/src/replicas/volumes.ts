@@ -1,6 +1,6 @@
 import type { RevisionTemplate } from '@berth/contracts'
 import type { ServiceVolume } from '@berth/db'
-import { EngineError, type ContainerSummary } from '@berth/engine'
+import { berthLabels, EngineError, type ContainerRuntime, type ContainerSummary } from '@berth/engine'
 import { setTimeout as delay } from 'node:timers/promises'
 import { volumeLabels, volumeName } from './container-names.ts'
 import type { MountedVolume, ReplicaDeps, ReplicaHost, StartableReplica } from './replica-deps.ts'
@@ -61,8 +61,8 @@ export async function ensureVolumes(
  * engine is asked and not the rows, since what a failed replica left may still run. Fails with an `EngineError`.
  */
 export async function awaitVolumesFree(
-  host: ReplicaHost,
-  volumes: readonly MountedVolume[],
+  host: VolumeHost,
+  volumes: readonly Pick<MountedVolume, 'name'>[],
   app: string,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -76,13 +76,19 @@ export async function awaitVolumesFree(
   }
 }
 
+type VolumeHost = { runtime: Pick<ContainerRuntime, 'volumeUsers'> }
+
+/** A helper that runs only counts, and writes nothing. */
 async function otherUsers(
-  host: ReplicaHost,
-  volumes: readonly MountedVolume[],
+  host: VolumeHost,
+  volumes: readonly Pick<MountedVolume, 'name'>[],
   app: string,
 ): Promise<ContainerSummary[]> {
   const users = await Promise.all(volumes.map(({ name }) => host.runtime.volumeUsers(name)))
-  return users.flat().filter(({ id, state }) => id !== app && isUp(state))
+  return users
+    .flat()
+    .filter(({ id, state }) => id !== app && isUp(state))
+    .filter(({ labels }) => labels[berthLabels.role] !== 'volume-helper')
 }
 
 function isUp(state: ContainerSummary['state']): boolean {
