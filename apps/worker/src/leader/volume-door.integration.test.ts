@@ -215,6 +215,16 @@ describe('a transfer', () => {
     expect(whole).not.toHaveBeenCalled()
   })
 
+  test('of a size ends when nobody waits for it any more', async () => {
+    engine.hang('GET /containers/*/logs')
+    const left = new AbortController()
+    const size = ask('GET', `/nodes/${node}/volumes/vol-1/size`, undefined, left.signal)
+    size.catch(() => {})
+    await vi.waitFor(() => expect(engine.containers()).toHaveLength(1), patient)
+    left.abort()
+    await expectNothingLeft()
+  })
+
   test('in ends when the sender leaves', async () => {
     const left = new AbortController()
     const sent = ask('PUT', path, endless(), left.signal).catch((error: unknown) => error)
