@@ -32,7 +32,7 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'door-'))
   engine = await startFakeEngine()
   engine.addImage('berth-sandbox:1')
-  runtime = connectEngine(engine.endpoint)
+  runtime = connectEngine(engine.endpoint, { limits: { readMs: 60_000 } })
   await runtime.ensureVolume({ name, labels }, heldFence)
   term = new AbortController()
   transfers = transfersWith()
