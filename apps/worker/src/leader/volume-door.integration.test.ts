@@ -32,7 +32,7 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'door-'))
   engine = await startFakeEngine()
   engine.addImage('berth-sandbox:1')
-  runtime = connectEngine(engine.endpoint)
+  runtime = connectEngine(engine.endpoint, { limits: { readMs: 60_000 } })
   await runtime.ensureVolume({ name, labels }, heldFence)
   term = new AbortController()
   transfers = transfersWith()
@@ -213,6 +213,16 @@ describe('a transfer', () => {
     await expectNothingLeft()
     await vi.waitFor(() => expect(answer.destroyed).toBe(true), patient)
     expect(whole).not.toHaveBeenCalled()
+  })
+
+  test('of a size ends when nobody waits for it any more', async () => {
+    engine.hang('GET /containers/*/logs')
+    const left = new AbortController()
+    const size = ask('GET', `/nodes/${node}/volumes/vol-1/size`, undefined, left.signal)
+    size.catch(() => {})
+    await vi.waitFor(() => expect(engine.containers()).toHaveLength(1), patient)
+    left.abort()
+    await expectNothingLeft()
   })
 
   test('in ends when the sender leaves', async () => {
