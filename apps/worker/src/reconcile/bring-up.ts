@@ -10,7 +10,13 @@ const maxCrashesInARow = 3
 
 const lookAgainMs = 1_000
 /** Of the app's own making. */
-export const crashReasons: readonly string[] = ['AppCrashed', 'OutOfMemory', 'NotListening', 'ProbeFailed']
+export const crashReasons: readonly string[] = [
+  'AppCrashed',
+  'OutOfMemory',
+  'NotListening',
+  'ProbeFailed',
+  'LivenessFailed',
+]
 
 export type Verdict = { reason: Reason; message: string }
 

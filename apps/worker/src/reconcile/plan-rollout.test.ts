@@ -347,6 +347,7 @@ describe('a revision that breaks', () => {
     const kinds = (reason: string) =>
       planNow({ ...rollingOut(), replicas: [...replicas, ...failures(reason)] }).map(({ kind }) => kind)
     expect(kinds('OutOfMemory')).toContain('take-traffic-back')
+    expect(kinds('LivenessFailed')).toContain('take-traffic-back')
     expect(kinds('NodeLost')).not.toContain('take-traffic-back')
   })
   test('is one of which nothing can run, for a reason of its own', () => {
