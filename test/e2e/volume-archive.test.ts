@@ -6,12 +6,12 @@ import { buffer } from 'node:stream/consumers'
 import { type ContainerRuntime, connectEngine, ensureSandboxImage, parseEndpoint } from '@berth/engine'
 import { heldFence } from '@berth/engine/testing'
 import { extract, type Header, pack } from 'tar-stream'
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test, vi } from 'vitest'
 
 /* What a real engine does with the content of volumes: Berth leaves the packing and unpacking to it. */
 
-const endpoint = process.env.BERTH_TEST_ENGINE ?? 'unix:///var/run/docker.sock'
-const busybox = readFileSync(process.env.BERTH_TEST_BUSYBOX ?? '/bin/busybox')
+const [engine] = inject('platform').engines
+const busybox = readFileSync('/bin/busybox')
 const installation = `e2e${randomBytes(4).toString('hex')}`
 const labels = { 'berth.installation': installation }
 const patient = { timeout: 30_000, interval: 50 }
@@ -22,7 +22,7 @@ let volume: string
 const made: string[] = []
 
 beforeAll(async () => {
-  runtime = connectEngine(parseEndpoint(endpoint))
+  runtime = connectEngine(parseEndpoint(engine?.endpoint ?? ''))
   helper = { image: await ensureSandboxImage(runtime, busybox, heldFence), labels }
 })
 beforeEach(async () => {

@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { request, type IncomingMessage } from 'node:http'
+import { buffer } from 'node:stream/consumers'
 import { afterAll, describe, expect, inject, test } from 'vitest'
 import { listVolumes } from '../support/containers.ts'
 import { startLoad } from '../support/load.ts'
@@ -5,10 +8,10 @@ import { connectPlatform } from '../support/platform.ts'
 import { until } from '../support/poll.ts'
 
 const platform = connectPlatform(inject('platform'))
-const { engines, installation } = platform.connection
+const { engines, installation, ports, token } = platform.connection
 
-const services = ['vol-keep', 'vol-crash', 'vol-first', 'vol-next']
-const volumes = ['keep', 'crash', 'handed-on']
+const services = ['vol-keep', 'vol-crash', 'vol-first', 'vol-next', 'vol-copy']
+const volumes = ['keep', 'crash', 'handed-on', 'restored']
 afterAll(async () => {
   for (const name of services) await platform.remove(name)
   for (const name of volumes) await platform.expectApi([202, 404], 'DELETE', `/volumes/${name}`)
@@ -25,6 +28,21 @@ const read = async (service: string) => (await platform.request(service, { path:
 async function placesOf(uid: string): Promise<number> {
   const lists = await Promise.all(engines.map((engine) => listVolumes(engine, installation)))
   return lists.flat().filter((name) => name.endsWith(uid)).length
+}
+
+/** A backup, or with a tar the volume that is made from it on the last of the nodes. */
+async function archive(method: 'GET' | 'PUT', name: string, tar?: Buffer) {
+  const query = tar === undefined ? '' : `?node=${engines.at(-1)?.name}`
+  const asked = request({
+    host: '127.0.0.1',
+    port: ports.api,
+    method,
+    path: `/volumes/${name}/archive${query}`,
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/x-tar' },
+  })
+  asked.end(tar)
+  const [answer] = (await once(asked, 'response')) as [IncomingMessage]
+  return { status: answer.statusCode, body: await buffer(answer) }
 }
 
 describe('a volume', () => {
@@ -60,7 +78,7 @@ describe('a volume', () => {
     })
   })
 
-  test('outlives its service, goes to the next that names it, and is deleted with its data', async () => {
+  test('outlives its service, goes to the next that names it, can be copied, and is deleted with its data', async () => {
     await platform.deploy('vol-first', mounting('handed-on'))
     await write('vol-first', 'from the first')
     const { body } = await platform.expectApi([200], 'GET', '/volumes/handed-on')
@@ -69,6 +87,12 @@ describe('a volume', () => {
     await platform.remove('vol-first')
     await platform.deploy('vol-next', mounting('handed-on'))
     expect(await read('vol-next')).toBe('from the first')
+    const tar = await archive('GET', 'handed-on')
+    expect(tar.status).toBe(200)
+    const copied = await archive('PUT', 'restored', tar.body)
+    expect([copied.status, copied.body.toString()]).toEqual([201, expect.stringContaining('"restored"')])
+    await platform.deploy('vol-copy', mounting('restored'))
+    expect(await read('vol-copy')).toBe('from the first')
     expect((await platform.api('DELETE', '/volumes/handed-on')).status).toBe(409)
     await platform.remove('vol-next')
     await platform.expectApi([202], 'DELETE', '/volumes/handed-on')

@@ -34,8 +34,9 @@ export function createApiServer(application: Application, log: Logger): Server {
   }
 
   const server = createServer(
-    // Node would refuse a request without Host by itself, with an empty answer.
-    { requireHostHeader: false },
+    // Node would refuse a request without Host by itself, with an empty answer, and an upload that takes five minutes:
+    // whoever reads a body has a deadline for it.
+    { requireHostHeader: false, requestTimeout: 0 },
     (request, response) => void listener(request, response),
   )
   server.on('checkExpectation', ({ socket }: IncomingMessage) =>

@@ -2,13 +2,15 @@ import { ApiError } from '../api-error.ts'
 import { parseStrictJson } from './strict-json.ts'
 
 const maxBodyBytes = 1024 * 1024
+const bodyWithinMs = 30_000
 
 const jsonTypes = new Set(['application/json', 'application/merge-patch+json'])
 const utf8 = /^charset="?utf-?8"?$/
 
 /**
  * Reads a JSON body of at most 1 MiB; undefined when there is none. Throws `ApiError` body-too-large (the
- * connection is closed, since the rest stays unread), unsupported-media-type or malformed-json.
+ * connection is closed, since the rest stays unread), request-incomplete after 30 s, unsupported-media-type or
+ * malformed-json.
  */
 export async function readJsonBody(request: Request): Promise<unknown> {
   const bytes = await readBytes(request)
@@ -48,12 +50,24 @@ async function readBytes(request: Request): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-async function* whole(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* whole(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const reader = body.getReader()
+  let late = false
+  const timer = setTimeout(() => {
+    late = true
+    reader.cancel().catch(() => {})
+  }, bodyWithinMs)
   try {
-    yield* body
+    for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value
   } catch (error) {
     throw new ApiError('malformed-request', 'The body broke off.', { cause: error })
+  } finally {
+    clearTimeout(timer)
   }
+  if (late)
+    throw new ApiError('request-incomplete', `The body did not arrive within ${bodyWithinMs / 1000} s.`, {
+      headers: { connection: 'close' },
+    })
 }
 
 function decodeUtf8(bytes: Buffer): string {

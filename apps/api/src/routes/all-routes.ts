@@ -18,7 +18,7 @@ export function allRoutes(context: ApiContext): Route[] {
     ...deploymentRoutes(),
     ...nodeRoutes(context),
     ...poolRoutes(),
-    ...volumeRoutes(),
+    ...volumeRoutes(context),
     ...projectRoutes(),
     ...tokenRoutes(),
     ...registryRoutes(context),

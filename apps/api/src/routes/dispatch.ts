@@ -1,5 +1,6 @@
 import { desired, withTransaction, type Database } from '@berth/db'
 import type { Context } from 'hono'
+import type { ReadableStream } from 'node:stream/web'
 import { z } from 'zod'
 import { ApiError, notFound } from '../api-error.ts'
 import { authenticate, isStillValid } from '../auth/authenticate.ts'
@@ -8,7 +9,7 @@ import { readJsonBody } from '../http/body-reader.ts'
 import { parseBody, parseQuery } from '../http/parse-with.ts'
 import type { ReconcileHints } from '../queue/reconcile-queue.ts'
 import { checkIdempotencyKey, once } from './idempotency.ts'
-import type { Answer, ReadRoute, Route, Wake, WriteRoute } from './route.ts'
+import type { Answer, Route, UploadRoute, Wake, WriteRoute } from './route.ts'
 
 export type ApiEnv = { Variables: { requestId: string } }
 export type Dispatch = (route: Route, c: Context<ApiEnv>) => Promise<Response>
@@ -40,10 +41,15 @@ export function createDispatch({ db, hints, guarded }: DispatchDeps): Dispatch {
     }
     for (const value of Object.values(c.req.param()))
       if (!parameter.test(value)) throw notFound('resource', value.slice(0, 64))
-    const query = parseQuery((route.kind === 'read' && route.query) || nothing, flatQuery(c))
+    const query = parseQuery((route.kind !== 'write' && route.query) || nothing, flatQuery(c))
+    const { signal } = c.req.raw
+    const stillValid = () => isStillValid(db, caller)
+    if (route.kind === 'upload') {
+      const body = uploadOf(route, c.req.raw)
+      return toResponse(await route.handle({ ...head, query, db, stillValid, signal, body }))
+    }
     if (route.kind === 'read') {
-      const stillValid = () => isStillValid(db, caller)
-      const answer = await guarded(Promise.resolve(route.handle({ ...head, query, db, stillValid })))
+      const answer = await guarded(Promise.resolve(route.handle({ ...head, query, db, stillValid, signal })))
       return answer instanceof Response ? answer : toResponse(answer)
     }
     const ifMatch = ifMatchFor(route, c.req.header('if-match'))
@@ -73,7 +79,7 @@ export function createDispatch({ db, hints, guarded }: DispatchDeps): Dispatch {
 /** Throws `ApiError` unauthorized, forbidden, or not-found for a project that the token does not cover. */
 async function admit(
   db: Database,
-  route: ReadRoute | WriteRoute,
+  route: Route,
   c: Context<ApiEnv>,
 ): Promise<{ caller: Caller; project: Caller['project'] }> {
   const caller = await authenticate(db, c.req.header('authorization'))
@@ -99,6 +105,15 @@ function ifMatchFor(route: WriteRoute, header: string | undefined): string | und
       'Nothing that this changes carries an ETag: leave If-Match out.',
     )
   return header
+}
+
+/** Throws `ApiError` unsupported-media-type or malformed-request. */
+function uploadOf({ contentType }: UploadRoute, request: Request): ReadableStream<Uint8Array> {
+  const type = request.headers.get('content-type')?.split(';')[0]?.trim().toLowerCase()
+  if (type !== contentType)
+    throw new ApiError('unsupported-media-type', `Send the body as Content-Type: ${contentType}.`)
+  if (request.body === null) throw new ApiError('malformed-request', 'There is no body.')
+  return request.body as ReadableStream<Uint8Array>
 }
 
 /** No body at all counts as `{}`, a body `null` does not. */

@@ -74,6 +74,11 @@ function requestOf(route: Route) {
       ...(route.query === undefined ? {} : { query: route.query }),
       ...(route.headers === undefined ? {} : { headers: route.headers }),
     }
+  if (route.kind === 'upload')
+    return {
+      ...(route.query === undefined ? {} : { query: route.query }),
+      body: { content: { [route.contentType]: { schema: z.string().meta({ format: 'binary' }) } } },
+    }
   const schema = route.documentedBody ?? route.body
   const type = route.method === 'patch' ? 'application/merge-patch+json' : 'application/json'
   const headers = z.object({

@@ -1,5 +1,6 @@
 import type { ReconcileReason } from '@berth/contracts'
 import type { Database, Transaction } from '@berth/db'
+import type { ReadableStream } from 'node:stream/web'
 import type { z } from 'zod'
 import type { Caller } from '../auth/caller.ts'
 
@@ -43,7 +44,10 @@ export type ReadRequest<Query> = RequestHead & {
   db: Database
   /** Whether the token is still valid; answers that stay open ask again and again. */
   stillValid: () => Promise<boolean>
+  /** Aborts when the client has gone. */
+  signal: AbortSignal
 }
+export type UploadRequest<Query> = ReadRequest<Query> & { body: ReadableStream<Uint8Array> }
 export type WriteRequest<Body> = RequestHead & { body: Body; tx: Transaction; ifMatch: string | undefined }
 
 export type Documented = {
@@ -88,7 +92,19 @@ export type WriteRoute = Documented & {
   handle(request: WriteRequest<unknown>): Promise<Answer>
 }
 
-export type Route = ReadRoute | WriteRoute
+/** Takes a body of any length while it comes, so it runs in no transaction and knows no idempotency key. */
+export type UploadRoute = Documented & {
+  kind: 'upload'
+  method: 'put'
+  path: string
+  access: Access
+  /** Of the body. */
+  contentType: string
+  query?: z.ZodObject
+  handle(request: UploadRequest<unknown>): Promise<Answer>
+}
+
+export type Route = ReadRoute | WriteRoute | UploadRoute
 
 export function readRoute<Schema extends z.ZodObject>(
   route: Documented & {
@@ -114,4 +130,16 @@ export function writeRoute<Schema extends z.ZodType>(
   },
 ): WriteRoute {
   return { ...route, kind: 'write' }
+}
+
+export function uploadRoute<Schema extends z.ZodObject>(
+  route: Documented & {
+    path: string
+    access: Access
+    contentType: string
+    query?: Schema
+    handle(request: UploadRequest<z.output<Schema>>): Promise<Answer>
+  },
+): UploadRoute {
+  return { ...route, kind: 'upload', method: 'put' }
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { nameField } from './name-field.ts'
 
-const volumeNameLength = { min: 1, max: 50 } as const
+export const volumeNameLength = { min: 1, max: 50 } as const
 const maxVolumes = 8
 const maxPathLength = 255
 
