@@ -152,6 +152,10 @@ export function startNodeWatch(options: NodeWatchOptions): NodeWatch {
     ).length
     const decision = decideHold({ nodes: nodes.length, lost: hold === null ? lost : stillDown })
     const next = decision.hold ? decision.reason : null
+    // So many at once are rather the leader's own: they say nothing of the link of a node.
+    if (decision.hold)
+      for (const state of watched.values())
+        state.losses = state.losses.filter((at) => now() - at >= lossWindowMs)
     if (next === hold) return
     hold = next
     log.warn({ reason: next }, next === null ? 'rescheduling resumed' : 'rescheduling on hold')
