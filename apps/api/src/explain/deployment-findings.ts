@@ -20,24 +20,38 @@ export function deploymentFindings({
     findings.push({
       about: 'deployment',
       severity: open.reason === null && failed.length === 0 ? 'info' : 'warning',
-      message: `Deployment ${open.id} is ${open.phase}${trouble}.${nextTry(failed, readAt)}`,
+      message: `Deployment ${open.id} is ${open.pausedAt === null ? open.phase : `paused while ${open.phase}`}${trouble}.${nextTry(failed, readAt)}`,
       ...about(open),
       at: open.startedAt.toISOString(),
     })
   }
-  if (lastFinished !== null && lastFinished.phase === 'failed') {
-    const { reason, message } = lastFinished
-    findings.push({
-      about: 'deployment',
-      severity: 'error',
-      message: sentence(
-        `The last deployment that ended, ${lastFinished.id}, failed: ${reason ?? 'StartFailed'}, ${plain(message ?? 'no message')}`,
-      ),
-      ...about(lastFinished),
-      at: lastFinished.startedAt.toISOString(),
-    })
-  }
+  if (lastFinished !== null) findings.push(...endOf(lastFinished))
   return findings
+}
+
+/** Why it failed, or why its traffic went back although it had succeeded; nothing of one that ended well. */
+function endOf(deployment: desired.ExplainedDeployment): ExplanationFinding[] {
+  const { id, phase, reason, message, rolledBack, finishedAt, startedAt } = deployment
+  const told = { about: 'deployment', severity: 'error', ...about(deployment) } as const
+  if (rolledBack !== null)
+    return [
+      {
+        ...told,
+        message: sentence(
+          `The traffic of deployment ${id} went back: ${rolledBack.reason}, ${plain(rolledBack.message)}`,
+        ),
+        at: (finishedAt ?? startedAt).toISOString(),
+      },
+    ]
+  if (phase !== 'failed') return []
+  const why = `${reason ?? 'StartFailed'}, ${plain(message ?? 'no message')}`
+  return [
+    {
+      ...told,
+      message: sentence(`The last deployment that ended, ${id}, failed: ${why}`),
+      at: (finishedAt ?? startedAt).toISOString(),
+    },
+  ]
 }
 
 function about({ node, revisionName }: desired.ExplainedDeployment) {

@@ -70,6 +70,7 @@ describe('a service that answers', () => {
       reason: 'OutOfMemory',
       message: 'the app used more memory than its limit of 64Mi; its last lines were:\nloading',
       node: 'n2',
+      finishedAt: new Date(readAtMs - 20_000),
     })
     const view = explained({ lastFinished })
     expect(view.findings).toContainEqual({
@@ -79,11 +80,26 @@ describe('a service that answers', () => {
         'The last deployment that ended, dep-2, failed: OutOfMemory, the app used more memory than its limit of 64Mi.',
       node: 'n2',
       revision: 'hello-00002',
-      at: new Date(readAtMs - 30_000).toISOString(),
+      at: new Date(readAtMs - 20_000).toISOString(),
     })
     expect(view.next[0]?.command).toBe(
       `curl -X PATCH -H "Authorization: Bearer $token" --json '{"memory":"128Mi"}' 'http://127.0.0.1:8081/services/hello'`,
     )
+  })
+
+  test('tells why the traffic of its last deployment went back', () => {
+    const rolledBack = { reason: 'AppCrashed', message: 'the app ended with exit code 2' } as const
+    const view = explained({ lastFinished: aDeployment({ phase: 'succeeded', rolledBack }) })
+    expect(messagesAbout(view, 'deployment')).toEqual([
+      'The traffic of deployment dep-2 went back: AppCrashed, the app ended with exit code 2.',
+    ])
+  })
+
+  test('tells that its rollout is paused', () => {
+    const open = aDeployment({ phase: 'shifting', pausedAt: new Date(readAtMs) })
+    expect(messagesAbout(explained({ open }), 'deployment')).toEqual([
+      'Deployment dep-2 is paused while shifting.',
+    ])
   })
 
   test('that a rollback has pinned is told how to go on', () => {

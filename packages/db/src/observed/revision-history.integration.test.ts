@@ -80,6 +80,17 @@ async function aReplicaOf(number: number, state: 'ready' | 'failed') {
   return insertReplica(database.db, { revisionUid: revision(number).uid, nodeUid, state })
 }
 
+const aRolloutFrom = (number: number) => {
+  const now = new Date().toISOString()
+  return {
+    previous: revision(number).name,
+    percent: 100,
+    startedAt: now,
+    shiftedAt: now,
+    acknowledgedAt: now,
+  }
+}
+
 const uses: Record<string, () => Promise<unknown>> = {
   'has traffic': () => setStatus({ traffic: [target(6, 99), target(2, 1)] }),
   'is tagged': () => setStatus({ traffic: [target(6, 100), target(2, 0, 'old')] }),
@@ -90,6 +101,9 @@ const uses: Record<string, () => Promise<unknown>> = {
   'has a ready replica': () => aReplicaOf(2, 'ready'),
   'has a failed replica': () => aReplicaOf(2, 'failed'),
   'is being deployed': () => insertDeployment({ revisionUid: revision(2).uid }),
+  'is what a rollout goes back to': () => insertDeployment({ rollout: aRolloutFrom(2) }),
+  'is what a rollout may go back to after its end': () =>
+    insertDeployment({ rollout: aRolloutFrom(2), phase: 'succeeded', finishedAt: new Date() }),
   'is still in the table of a router': () =>
     database.db.insert(serviceRoutes).values({
       serviceUid: service.uid,
@@ -122,6 +136,13 @@ test('a deployment that has ended holds nothing, and keeps the name of what it b
   expect(await kept()).toEqual([4, 5, 6])
   const rows = await database.db.select().from(deployments).where(eq(deployments.serviceUid, service.uid))
   expect(rows).toMatchObject([{ revisionName: name }])
+})
+
+test('a rollout that ended long ago goes back to nothing', async () => {
+  const finishedAt = new Date(Date.now() - 11 * 60_000)
+  await insertDeployment({ rollout: aRolloutFrom(2), phase: 'succeeded', finishedAt })
+  await collectRevisions(database.db, lease)
+  expect(await kept()).toEqual([4, 5, 6])
 })
 
 test('a replica that is forgotten frees its revision', async () => {

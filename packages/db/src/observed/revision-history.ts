@@ -6,7 +6,7 @@ import { deployments, replicas, revisions, serviceRoutes, services, serviceStatu
 /**
  * Deletes revisions beyond the history of their service, the oldest ones. Kept are those that anything still names:
  * traffic, wanted, routed or acknowledged, with its tags; a pin; the latest created and the latest ready one; a
- * deployment that is open; and a replica, a failed one too until it is forgotten. Deployments keep their names in
+ * deployment that is open, or whose traffic may still go back to it; and a replica, a failed one too until it is forgotten. Deployments keep their names in
  * text. How many went. Throws `LeaseLostError`.
  */
 export async function collectRevisions(db: Executor, lease: LeaseRef): Promise<number> {
@@ -48,6 +48,9 @@ async function collectOf(tx: Transaction, serviceUid: string): Promise<number> {
           and ${names('r.targets', 'uid')})`,
         sql`not exists (select 1 from ${deployments} d where d.service_uid = ${serviceUid} and d.finished_at is null
           and (d.revision_uid = revisions.uid or ${service.name} || '-' || d.revision_suffix = revisions.name))`,
+        sql`not exists (select 1 from ${deployments} d where d.service_uid = ${serviceUid}
+          and d.rollout->>'previous' = revisions.name
+          and (d.finished_at is null or d.finished_at > clock_timestamp() - interval '10 minutes'))`,
         sql`not exists (select 1 from ${replicas} r where r.revision_uid = revisions.uid)`,
       ),
     )
