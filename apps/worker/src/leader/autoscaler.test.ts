@@ -313,6 +313,19 @@ describe('a replica that is not ready', () => {
   })
 })
 
+describe('a replica whose app is restarted', () => {
+  test.each([
+    [2, []],
+    [3, [[first.uid, { reason: 'LivenessFailed', message: 'no answer' }]]],
+  ])('for the time number %i is the reason of its revision: %j', (restarts, told) => {
+    const why = { reason: 'LivenessFailed', message: 'no answer' } as const
+    const restarting = replica('a', { state: 'starting', serving: false, restarts, ...why })
+    const bench = scaleBench({ services: [aService()], revisions: [first], replicas: [restarting] })
+    bench.autoscaler.tick()
+    expect(bench.told).toEqual(told)
+  })
+})
+
 describe('starts that fail again and again', () => {
   test('are told to the owner with what the app printed, and a new leader keeps that', () => {
     const bench = scaleBench({ services: [aService()], revisions: [first] })

@@ -27,9 +27,12 @@ export type Supply = {
   /** `reservesPlace`, by the leader's keeper. */
   reserves: (replica: ReplicaView) => boolean
   isDrained(replica: ReplicaView): boolean
-  /** Why a replica of the revision that is there does not serve: its app ended or was ended, or is not ready. */
+  /** Why a replica of the revision that is there does not serve: it is not ready, or was restarted again and again. */
   trouble(revision: RevisionView): Failure | undefined
 }
+
+/** An app that ended so often is no trouble of a moment: before that a rollout would be given up for one crash. */
+const lastingRestarts = 3
 
 /** Whether the replica holds memory and cores on its node; a parked one does from the moment it is woken. */
 export function reservesPlace(keeper: Pick<Keeper, 'waking'>, { id, state, rung }: ReplicaView): boolean {
@@ -105,9 +108,10 @@ export function createSupply({ picture, keeper, creating }: SupplyOptions): Supp
     isRouted,
     reserves,
     trouble(revision) {
-      for (const { state, reason, message } of picture.replicasOfRevision(revision.uid))
-        if (reason !== null && (state === 'starting' || state === 'ready'))
-          return { reason, message: message ?? '' }
+      for (const { state, restarts, reason, message } of picture.replicasOfRevision(revision.uid)) {
+        const lasts = state === 'ready' || (state === 'starting' && restarts >= lastingRestarts)
+        if (reason !== null && lasts) return { reason, message: message ?? '' }
+      }
       return undefined
     },
     isDrained: ({ nodeUid }) => picture.nodes.get(nodeUid)?.scheduling === 'draining',

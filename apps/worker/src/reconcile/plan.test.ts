@@ -235,9 +235,8 @@ describe('a deployment fails', () => {
     ])
   })
   test('after three crashes in a row', () => {
-    const crashes = [3, 2, 1].map((n) =>
-      aFailure(`f${n}`, 2, n * 100, n === 1 ? 'OutOfMemory' : 'AppCrashed'),
-    )
+    const reasons = ['LivenessFailed', 'AppCrashed', 'OutOfMemory']
+    const crashes = reasons.map((reason, index) => aFailure(`f${index}`, 2, (3 - index) * 100, reason))
     expect(planNow(rollingOut(crashes))).toMatchObject([
       { kind: 'finish-deployment', phase: 'failed', reason: 'OutOfMemory' },
     ])
