@@ -141,7 +141,13 @@ describe.concurrent('a readiness probe', () => {
     const deployment = await platform.deploy('cnf-unready', { startupProbe })
     expect(deployment).toMatchObject({ phase: 'failed', reason: 'ProbeFailed' })
     expect(deployment.message).toContain('GET /status?code=500: status 500')
-    const [condition] = (await platform.service('cnf-unready')).status.conditions
-    expect(condition).toMatchObject({ status: 'False', reason: 'ProbeFailed' })
+    const condition = await until(
+      async () => {
+        const [found] = (await platform.service('cnf-unready')).status.conditions
+        return found?.status === 'False' && found
+      },
+      { describe: 'the condition to be False' },
+    )
+    expect(condition.reason).toBe('ProbeFailed')
   })
 })
