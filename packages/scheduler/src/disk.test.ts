@@ -39,10 +39,9 @@ describe('images go', () => {
     ).toEqual(['old', 'middle', 'young'])
   })
 
-  test('before those that a revision still names', () => {
+  test('never while a revision names them, however long nothing was started from them', () => {
     expect(order(anImage('retained', { unusedMs: minutes(90), retained: true }), anImage('nobody'))).toEqual([
       'nobody',
-      'retained',
     ])
   })
 

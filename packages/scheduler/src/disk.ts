@@ -21,7 +21,7 @@ export type HeldImage = {
   id: string
   /** Since it was last brought, or found there for a start. */
   unusedMs: number
-  /** A revision still names it: to go back to that one means to pull again. */
+  /** A revision still names it: to go back to that one must not need a registry. */
   retained: boolean
   /** Replicas, traffic, an open deployment or the newest ready revision of a service need it. */
   inUse: boolean
@@ -39,9 +39,9 @@ export function isRelieved(disk: DiskSpace): boolean {
   return 1 - freeRatio(disk) <= collectDownTo
 }
 
-/** What may go, in the order in which it goes: first what no revision names, then the least recently used. */
+/** What may go, in the order in which it goes: the least recently used first. Nothing that a revision names. */
 export function collectableImages<Image extends HeldImage>(images: readonly Image[]): Image[] {
   return images
-    .filter(({ inUse, unusedMs }) => !inUse && unusedMs >= minUnusedMs)
-    .toSorted((a, b) => Number(a.retained) - Number(b.retained) || b.unusedMs - a.unusedMs)
+    .filter(({ inUse, retained, unusedMs }) => !inUse && !retained && unusedMs >= minUnusedMs)
+    .toSorted((a, b) => b.unusedMs - a.unusedMs)
 }
