@@ -70,16 +70,22 @@ describe.each(targets)('$method $path', ({ method, path, access, canonical }) =>
     else {
       // Its own project: the lists are empty, the rest is not there or not a good request.
       expect(answer.text).not.toContain('"name":"hello"')
-      expect([200, 404, 422]).toContain(answer.status)
+      expect([200, 404, 415, 422]).toContain(answer.status)
     }
   })
 })
 
 /** Real things of the project `default`, under the names that paths give to their kinds. */
-const owned: Record<string, string> = { service: 'owned', revision: 'owned-00001', host: 'owned.example' }
+const owned: Record<string, string> = {
+  service: 'owned',
+  revision: 'owned-00001',
+  host: 'owned.example',
+  volume: 'owned-files',
+}
 let ownedToken = ''
 beforeAll(async () => {
-  const body = { name: 'owned', image: '127.0.0.1:5050/hello:1' }
+  const volumes = [{ name: 'owned-files', mountPath: '/files' }]
+  const body = { name: 'owned', image: '127.0.0.1:5050/hello:1', maxScale: 1, volumes }
   const { uid, deployment } = (await api.call('POST', '/services', { body })).json<ServiceView>()
   owned['deployment'] = deployment?.id ?? ''
   await insertRevision(api.db, { serviceUid: uid, readyAt: new Date() })
@@ -96,7 +102,11 @@ const bodies: Record<string, unknown> = {
   'post /services/{service}/rollback': { revision: 'owned-00001' },
 }
 /** PUT of a name that one's own project does not have makes it. */
-const creates = new Set(['put /services/{service}', 'put /registries/{host}'])
+const creates = new Set([
+  'put /services/{service}',
+  'put /registries/{host}',
+  'put /volumes/{volume}/archive',
+])
 const ofOneThing = allRoutes(context)
   .filter(
     ({ access, path, method }) =>

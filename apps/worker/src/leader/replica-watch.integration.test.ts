@@ -105,7 +105,7 @@ describe('a look at a node', () => {
   test('tells why the app of a replica has ended', async () => {
     bench.engine.exit(appId(), { exitCode: 143 })
     await look()
-    expect(ended).toEqual(['AppCrashed: the app ended with exit code 143'])
+    expect(ended).toEqual(['AppCrashed: the app ended with exit code 143 (SIGTERM)'])
   })
 
   test('gives up a replica whose sandbox somebody else has removed', async () => {
