@@ -67,7 +67,7 @@ function transfersWith(fence = heldFence): VolumeTransfers {
 
 async function aTar(): Promise<Buffer> {
   const tar = pack()
-  tar.entry({ name: './a' }, 'content')
+  tar.entry({ name: './a', mtime: new Date(0) }, 'content')
   tar.finalize()
   return await buffer(tar)
 }
