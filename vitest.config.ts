@@ -21,6 +21,9 @@ export default defineConfig({
           exclude: ['**/*.integration.test.ts', '**/*.machine.test.ts', '**/node_modules/**'],
           // Nothing is mocked as a module and files keep to themselves: importing everything per file doubled the time.
           isolate: false,
+          // They never wait, so more workers than cores would only import everything once more each.
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
           testTimeout: 20_000,
         },
       },
