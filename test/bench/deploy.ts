@@ -21,7 +21,7 @@ import { claimSlot } from '../support/slot.ts'
  * Medians of `rounds`. `node test/bench/deploy.ts [rounds] [rest in ms before each start]`.
  */
 
-const exec = promisify(execFile)
+const runProgram = promisify(execFile)
 const rounds = Number(process.argv[2] ?? 10)
 const restMs = Number(process.argv[3] ?? 2000)
 
@@ -90,7 +90,7 @@ async function dockerRun(engine: EngineConnection, image: string, port: number):
     image,
   ]
   const ms = await timed(async () => {
-    id = (await exec('docker', command)).stdout.trim()
+    id = (await runProgram('docker', command)).stdout.trim()
     await firstAnswer(engine.address, port)
   })
   return { ms, id }

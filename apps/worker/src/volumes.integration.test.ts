@@ -107,6 +107,33 @@ describe('a volume', () => {
     expect(running()).toEqual([])
   })
 
+  test('on a node that hangs holds up no other node', async () => {
+    const other = await bench.startEngine()
+    const { uid: elsewhere } = await bench.insertNode('n2', other, 'down', '127.0.0.2')
+    await bench.coldService()
+    const [{ projectUid } = { projectUid: '' }] = await bench.database.db.select().from(schema.services)
+    const deleted = (name: string, nodeUid: string) =>
+      bench.database.db
+        .insert(schema.volumes)
+        .values({ uid: newId('VolumeUid'), projectUid, name, nodeUid, deletedAt: new Date() })
+    engine.hang('DELETE /volumes/*')
+    await bench.startWorker()
+    await deleted('stuck', node)
+    await vi.waitFor(
+      () => expect(engine.calls.some((call) => call.startsWith('DELETE /volumes/'))).toBe(true),
+      patient,
+    )
+    await deleted('free', elsewhere)
+    await vi.waitFor(
+      async () => {
+        const rows = await bench.database.db.select({ name: schema.volumes.name }).from(schema.volumes)
+        expect(rows).toEqual([{ name: 'stuck' }])
+      },
+      { ...patient, timeout: 15_000 },
+    )
+    engine.release()
+  })
+
   test('that was deleted is removed from its node with its data, then forgotten', async () => {
     await serviceWithVolume()
     const { uid, name } = await dataVolume()

@@ -1,27 +1,15 @@
 import type { NodeUid, ProjectUid, ReplicaId, RevisionUid, RouteVersion, ServiceUid } from '@berth/contracts'
 import {
-  collectRevisions,
-  collectRows,
-  deleteDepartingNode,
-  forgetVolume,
-  forgetNodeImages,
   freeSpares,
   listenForServiceChanges,
-  readBelongings,
-  readDeletedVolumes,
-  readDepartingNodes,
   readNodeImages,
-  readNodeImageUse,
   readObservedRollouts,
-  readOwnersElsewhere,
   readRouters,
   readWorld,
   recordNodeImage,
   releaseLeaseAbove,
   reserveReplica,
-  unusedNetworks,
   writeLeaderAddress,
-  writeNodeDisk,
   writeRevisionFailure,
   writeRolloutTrouble,
   writeRouters,
@@ -31,14 +19,12 @@ import {
   type ReplicaRow,
   type WorldReplica,
 } from '@berth/db'
-import { EngineError, type RegistryAccess } from '@berth/engine'
-import { freeRatio } from '@berth/scheduler'
+import type { RegistryAccess } from '@berth/engine'
 import type { Logger } from 'pino'
 import { startSweep } from '../reconcile/sweep.ts'
 import {
   createImageSupply,
   createStartGate,
-  measureDisk,
   replicaRows,
   type Failure,
   type ReplicaDeps,
@@ -50,16 +36,14 @@ import { createAutoscaler } from './autoscaler.ts'
 import type { AppLocation } from './control-server.ts'
 import { openEngines } from './engines.ts'
 import { createEnvironments } from './environments.ts'
-import { removeDeletedVolumes } from './deleted-volumes.ts'
-import { createDepartingNodes } from './departing-nodes.ts'
 import { createEventFollowers } from './event-followers.ts'
 import { createFailedReplicas } from './failed-replicas.ts'
-import { collectGarbage } from './garbage.ts'
+import { keepHouse } from './housekeeping.ts'
 import type { Term } from './leadership.ts'
 import { careForNodes } from './node-care.ts'
 import { fitsElsewhere } from './place-in-picture.ts'
 import { careForProbes } from './probe-care.ts'
-import { createNodeDisks, type NodeDisks } from './node-disks.ts'
+import type { NodeDisks } from './node-disks.ts'
 import { createNodeLanes } from './node-lanes.ts'
 import { createReplicaKeeper, type Keeper } from './replica-keeper.ts'
 import { createReplicaWatch } from './replica-watch.ts'
@@ -72,7 +56,6 @@ import { createSparePool, type SpareKind } from './spare-pool.ts'
 import { createStartFailures } from './start-failures.ts'
 import { createStepDown } from './step-down.ts'
 import { reservesPlace } from './supply.ts'
-import { collectUnusedNetworks } from './unused-networks.ts'
 import { createVolumeTransfers, type VolumeTransfers } from './volume-transfers.ts'
 import { createPicture, type Picture } from './world.ts'
 import type { NodeView, ReplicaView, RevisionView } from './world-model.ts'
@@ -445,35 +428,17 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     },
     now,
   })
-  const departing = createDepartingNodes({
+  const housekeeping = keepHouse({
+    db,
     installation,
-    departing: () => readDepartingNodes(db),
-    runtimeOf: (uid) => (picture.nodes.get(uid)?.reachability === 'ready' ? engines.runtime(uid) : undefined),
-    ownersElsewhere: (uid) => readOwnersElsewhere(db, uid),
-    forget: (uid) => deleteDepartingNode(db, term.lease, uid),
-    lanes: createNodeLanes('departure', log),
-    fence: term.fence,
-    log,
+    term,
+    picture,
+    writer,
+    engines,
+    deps,
+    hostOf,
+    transferring: (node) => transfers.underWay(node),
     now,
-  })
-  const networkLanes = createNodeLanes('networks', log)
-  const garbageLanes = createNodeLanes('garbage', log)
-  const disks = createNodeDisks({
-    nodes: () => [...picture.nodes.values()],
-    runtimeOf: ({ uid }) => hostOf(uid)?.runtime,
-    async measure({ uid, address }) {
-      const host = hostOf(uid)
-      if (host === null) throw new EngineError('EngineUnreachable', 'the node is not ready any more')
-      return await measureDisk({ ...host, address }, { installation, fence: term.fence })
-    },
-    onMeasured({ uid }, disk) {
-      picture.updateNode(uid, { diskFreeRatio: freeRatio(disk) })
-      writer.write(`node:${uid}`, 'disk', (db, lease) => writeNodeDisk(db, lease, uid, disk))
-    },
-    imageUse: (uid) => readNodeImageUse(db, uid),
-    forget: (uid, digests) => forgetNodeImages(db, term.lease, uid, digests),
-    lanes: createNodeLanes('disk', log),
-    fence: term.fence,
     log,
   })
   for (const round of [
@@ -484,9 +449,9 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     { ms: spareEveryMs, what: 'spares', work: whileFresh(() => spares.fill()) },
     { ms: rolloutEveryMs, what: 'rollouts', work: whileFresh(() => rollouts.tick()) },
     { ms: lossEveryMs, what: 'losses', work: whileFresh(() => failed.tick()) },
-    { ms: diskEveryMs, what: 'disks', work: whileFresh(() => disks.tick()) },
-    { ms: tidyEveryMs, what: 'tidy', work: whileFresh(tidy) },
-    { ms: garbageEveryMs, what: 'garbage', work: whileFresh(collect) },
+    { ms: diskEveryMs, what: 'disks', work: whileFresh(() => housekeeping.watchDisks()) },
+    { ms: tidyEveryMs, what: 'tidy', work: whileFresh(() => housekeeping.tidy()) },
+    { ms: garbageEveryMs, what: 'garbage', work: whileFresh(() => housekeeping.collect()) },
   ])
     closers.push(startRound(round, term.signal, log))
 
@@ -497,43 +462,6 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     }
   }
 
-  async function tidy(): Promise<void> {
-    await collectUnusedNetworks({
-      deps,
-      unused: () => unusedNetworks(db),
-      hostOf,
-      lanes: networkLanes,
-      log,
-    })
-    await departing.tick()
-    await removeDeletedVolumes({
-      installation,
-      deleted: () => readDeletedVolumes(db),
-      runtimeOf: (uid) => hostOf(uid)?.runtime,
-      forget: (uid) => forgetVolume(db, term.lease, uid),
-      fence: term.fence,
-      log,
-    })
-  }
-
-  async function collect(): Promise<void> {
-    await collectGarbage({
-      installation,
-      nodes: () => [...picture.nodes.values()],
-      runtimeOf: ({ uid }) => engines.runtime(uid),
-      belongings: ({ uid }) => readBelongings(db, uid),
-      transferring: ({ uid }) => transfers.underWay(uid),
-      async collectRows() {
-        await collectRows(db, term.lease)
-        const gone = await collectRevisions(db, term.lease)
-        if (gone > 0) log.info({ gone }, 'revisions beyond their history collected')
-      },
-      lanes: garbageLanes,
-      fence: term.fence,
-      log,
-    })
-  }
-
   const sweep = startSweep({ db, reconcile: options.reconcile, log })
   closers.push(() => sweep.close())
   const changes = listenForServiceChanges(options.databaseUrl, {
@@ -541,7 +469,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   })
   closers.push(() => changes.close())
   tend()
-  options.onLeading({ locate, transfers, disks: () => disks.measured() })
+  options.onLeading({ locate, transfers, disks: () => housekeeping.disks() })
 
   function locate(id: ReplicaId): AppLocation | undefined {
     const replica = picture.replicas.get(id)
