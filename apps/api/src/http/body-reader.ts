@@ -9,11 +9,11 @@ const utf8 = /^charset="?utf-?8"?$/
 
 /**
  * Reads a JSON body of at most 1 MiB; undefined when there is none. Throws `ApiError` body-too-large (the
- * connection is closed, since the rest stays unread), request-incomplete after 30 s, unsupported-media-type or
+ * connection is closed, since the rest stays unread), request-incomplete after `withinMs` (30 s), unsupported-media-type or
  * malformed-json.
  */
-export async function readJsonBody(request: Request): Promise<unknown> {
-  const bytes = await readBytes(request)
+export async function readJsonBody(request: Request, withinMs = bodyWithinMs): Promise<unknown> {
+  const bytes = await readBytes(request, withinMs)
   if (bytes.length === 0) return undefined
   requireJson(request.headers)
   return parseStrictJson(decodeUtf8(bytes))
@@ -37,12 +37,12 @@ function words(header: string | null, separator: string): string[] {
         .map((word) => word.trim())
 }
 
-async function readBytes(request: Request): Promise<Buffer> {
+async function readBytes(request: Request, withinMs: number): Promise<Buffer> {
   if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) throw tooLarge()
   if (request.body === null) return Buffer.alloc(0)
   const chunks: Uint8Array[] = []
   let length = 0
-  for await (const chunk of whole(request.body)) {
+  for await (const chunk of whole(request.body, withinMs)) {
     length += chunk.byteLength
     if (length > maxBodyBytes) throw tooLarge()
     chunks.push(chunk)
@@ -50,22 +50,24 @@ async function readBytes(request: Request): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-async function* whole(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* whole(body: ReadableStream<Uint8Array>, withinMs: number): AsyncGenerator<Uint8Array> {
   const reader = body.getReader()
   let late = false
   const timer = setTimeout(() => {
     late = true
     reader.cancel().catch(() => {})
-  }, bodyWithinMs)
+  }, withinMs)
   try {
     for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value
   } catch (error) {
     throw new ApiError('malformed-request', 'The body broke off.', { cause: error })
   } finally {
     clearTimeout(timer)
+    // Nobody reads the rest of one that is too long.
+    reader.cancel().catch(() => {})
   }
   if (late)
-    throw new ApiError('request-incomplete', `The body did not arrive within ${bodyWithinMs / 1000} s.`, {
+    throw new ApiError('request-incomplete', `The body did not arrive within ${withinMs / 1000} s.`, {
       headers: { connection: 'close' },
     })
 }
