@@ -16,6 +16,8 @@ import { affinityToken } from './affinity-token.ts'
  */
 
 const firstOutageMs = 100
+/** So that a second try meets an app that had time to start again, or a table without it. */
+const outageGrowth = 4
 const longestOutageMs = 5000
 /** An engine that hangs takes its node down and leaves the apps there running: then we look again. */
 const lookAgainMs = 2000
@@ -127,13 +129,13 @@ export class Replica {
   }
 
   /**
-   * Takes the replica out: 100 ms after the first failure, twice as long after each further one, up to 5 s. Requests
+   * Takes the replica out: 100 ms after the first failure, four times as long after each further one, up to 5 s. Requests
    * that die together are one failure: false for a claim from before the newest outage, which changes nothing.
    */
   failed(claim: Claim, now: number): boolean {
     if (claim.outages < this.outages) return false
     this.outages += 1
-    this.outUntil = now + Math.min(firstOutageMs * 2 ** this.#failures, longestOutageMs)
+    this.outUntil = now + Math.min(firstOutageMs * outageGrowth ** this.#failures, longestOutageMs)
     this.#failures = Math.min(this.#failures + 1, 10)
     return true
   }

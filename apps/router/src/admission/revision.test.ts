@@ -237,9 +237,9 @@ describe('a replica that failed', () => {
     const again = must(waiter.claim)
     revision.failed(again, 'connect')
     again.release()
-    clock.now = 250
+    clock.now = 450
     expect(revision.tryClaim()).toBeUndefined()
-    clock.now = 300
+    clock.now = 500
     const good = must(revision.tryClaim())
     revision.succeeded(good)
     good.release()
@@ -259,7 +259,7 @@ describe('a replica that failed', () => {
     revision.failed(next, 'died')
     expect(revision.tryClaim()).toBeUndefined()
     expect(failed).toHaveLength(2)
-    clock.now = 300
+    clock.now = 500
     expect(revision.tryClaim()).toBeDefined()
   })
 
