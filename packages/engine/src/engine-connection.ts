@@ -9,6 +9,7 @@ import { describeEndpoint } from './endpoint.ts'
 import { EngineError } from './engine-error.ts'
 import { type Call, connectionFailure, statusFailure } from './engine-failure.ts'
 import { type EngineLimits, engineLimits } from './engine-limits.ts'
+import { quieten } from './quiet-modem.ts'
 
 const oldestApi = '1.41'
 const newestApi = '1.47'
@@ -59,7 +60,7 @@ export class EngineConnection {
     this.#agent = tls ? new HttpsAgent({ keepAlive: true, ...tls }) : new HttpAgent({ keepAlive: true })
     limitConnecting(this.#agent, this.limits.connectMs)
     const options = { ...dialOptions(endpoint), agent: this.#agent }
-    this.#modem = new Docker(options).modem as unknown as Modem
+    this.#modem = quieten(new Docker(options).modem as unknown as Modem)
   }
 
   /** Asks who is there, and settles the API version to speak: min(the engine's, our newest). */
