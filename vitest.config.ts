@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 /**
  * Unit tests stand beside the code as `*.test.ts` and touch nothing outside their process.
  * Integration tests (`*.integration.test.ts`) use real Postgres, Redis and a fake engine on a unix socket.
+ * Component tests (`*.component.test.ts`) do so with a whole worker or router, which they give real seconds to live.
  * Machine tests (`*.machine.test.ts`) type the commands on machines of their own, with stand-ins for the apps.
  * End-to-end and chaos tests run a whole platform on real Docker Engines.
  */
@@ -18,7 +19,7 @@ export default defineConfig({
             '{apps,packages,infra,samples,test/support,test/chaos/suite}/**/*.test.ts',
             'test/*.test.ts',
           ],
-          exclude: ['**/*.integration.test.ts', '**/*.machine.test.ts', '**/node_modules/**'],
+          exclude: ['**/*.{integration,component,machine}.test.ts', '**/node_modules/**'],
           // Nothing is mocked as a module and files keep to themselves: importing everything per file doubled the time.
           isolate: false,
           // They never wait, so more workers than cores would only import everything once more each.
@@ -31,6 +32,16 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['{apps,packages,infra}/**/*.integration.test.ts'],
+          globalSetup: ['test/support/integration-stores.ts'],
+          isolate: false,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'component',
+          include: ['apps/**/*.component.test.ts'],
           globalSetup: ['test/support/integration-stores.ts'],
           isolate: false,
           testTimeout: 60_000,

@@ -139,7 +139,7 @@ async function read() {
   }
 }
 
-const patient = { timeout: 40_000, interval: 25 }
+const patient = { timeout: 40_000, interval: 60 }
 
 async function ended(id: DeploymentId) {
   return vi.waitFor(async () => {
