@@ -18,6 +18,7 @@ const chosen = [
   'api killed',
   'worker killed',
   'redis flushed',
+  'redis full',
   'postgres away',
   'app killed',
 ]

@@ -26,6 +26,8 @@ const lockMs = 5_000
 const stalledCheckMs = 1_000
 const maxReconnectDelayMs = 1_000
 const retryStrategy = (attempt: number) => Math.min(maxReconnectDelayMs, attempt * 100)
+/** After a refusal of Redis, such as being full; BullMQ's own pause is 15 s. */
+const askAgainMs = 1_000
 /** A pass that its worker did not survive is simply done again, however often. */
 const maxStalledCount = 1_000_000
 
@@ -58,6 +60,7 @@ export function startReconcileConsumer(
       lockDuration: lockMs,
       stalledInterval: stalledCheckMs,
       maxStalledCount,
+      runRetryDelay: askAgainMs,
       skipVersionCheck: true,
       removeOnComplete: { count: 0 },
       removeOnFail: { count: 0 },

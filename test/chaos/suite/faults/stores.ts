@@ -56,6 +56,35 @@ export const storeFaults: readonly Fault[] = [
     },
   },
   {
+    name: 'redis full',
+    target: {
+      requests: { kind: 'none' },
+      gapSeconds: 1,
+      healSeconds: 5,
+      state: 'deployments go on without it',
+    },
+    run: async (stage) => {
+      const { platform, service } = stage
+      const redis = new Redis(platform.connection.redisUrl)
+      const injectedAt = nowMs()
+      try {
+        // It holds more than that already: whatever would write is refused.
+        await redis.config('SET', 'maxmemory', '1')
+        const refusal = await redis.set('full', '').catch((error: unknown) => String(error))
+        if (!refusal?.includes('OOM')) return { injectedAt, problems: [`Redis is not full: ${refusal}`] }
+        const deployment = await service.ask()
+        const problems = await service.outcomeOf(deployment)
+        await delay(stage.amount({ test: 1000, short: 5000, full: 30_000 }))
+        await redis.config('SET', 'maxmemory', '0')
+        const healMs = await deployAgain(stage, problems)
+        return { injectedAt, healMs, problems }
+      } finally {
+        await redis.config('SET', 'maxmemory', '0')
+        redis.disconnect()
+      }
+    },
+  },
+  {
     name: 'postgres killed',
     target: {
       requests: { kind: 'none' },
