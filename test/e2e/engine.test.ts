@@ -287,6 +287,19 @@ describe('a real engine', () => {
     })
   })
 
+  test('tells where a path in a container that was never started becomes a symbolic link', async () => {
+    const name = `berth-${installation}-links-sandbox`
+    const spec = { name, network: 'none', hostAddress: '127.0.0.1', hostPort: 0, containerPort: 1 }
+    const id = await runtime.createSandbox({ ...spec, image: sandboxImage, labels }, heldFence)
+    // The engine gives every container this one.
+    const mtab = { path: '/etc/mtab', target: '/proc/mounts' }
+    expect(await runtime.linkedPath(id, '/etc/mtab')).toEqual(mtab)
+    expect(await runtime.linkedPath(id, '/etc/mtab/data')).toEqual(mtab)
+    expect(await runtime.linkedPath(id, '/etc/hostname')).toBeUndefined()
+    expect(await runtime.linkedPath(id, '/nowhere/data')).toBeUndefined()
+    await runtime.remove(id, heldFence)
+  })
+
   test('tells from inside a sandbox without a network how full its disk is', async () => {
     const name = `berth-${installation}-disk-sandbox`
     const spec = { name, network: 'none', hostAddress: '127.0.0.1', hostPort: 0, containerPort: 1 }

@@ -50,7 +50,8 @@ describe('a volume', () => {
     expect(running()[0]?.body.HostConfig.Mounts).toEqual([
       { Type: 'volume', Source: volume.name, Target: '/data' },
     ])
-    expect(engine.calls.filter((call) => call.endsWith('/archive'))).toHaveLength(1)
+    const opened = engine.calls.filter((call) => call.startsWith('PUT ') && call.endsWith('/archive'))
+    expect(opened).toHaveLength(1)
   })
 
   test('goes from the old app to the new one, which starts when the old one has ended', async () => {
@@ -82,6 +83,24 @@ describe('a volume', () => {
     expect(engine.calls.some((call) => call.endsWith(`${old?.id}/stop`))).toBe(true)
     // Nobody made the one that was there anew, or opened it again.
     expect(engine.calls.filter((call) => call === 'POST /volumes/create')).toHaveLength(1)
+  })
+
+  test('is not mounted where the image has a symbolic link', async () => {
+    engine.state.links.set('/data', '/etc')
+    const { revision } = await serviceWithVolume()
+    await bench.startWorker()
+    await vi.waitFor(async () => {
+      const [row] = await bench.database.db.select().from(schema.replicas)
+      expect(row).toMatchObject({
+        state: 'failed',
+        reason: 'StartFailed',
+        message: expect.stringContaining(
+          'the volume "data" cannot be mounted at /data: /data is a symbolic link to /etc in the image',
+        ),
+      })
+    }, patient)
+    expect(bench.served(revision)).toEqual([])
+    expect(running()).toEqual([])
   })
 
   test('that has vanished from its node is told, and no app starts on an empty one', async () => {

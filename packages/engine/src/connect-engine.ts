@@ -9,6 +9,7 @@ import { logs } from './logs.ts'
 import * as networks from './networks.ts'
 import { info, usage } from './node-facts.ts'
 import { pull } from './pull.ts'
+import { linkedPath } from './linked-path.ts'
 import { readVolume, writeVolume } from './volume-archive.ts'
 import { measureVolume } from './volume-size.ts'
 import * as volumes from './volumes.ts'
@@ -37,6 +38,7 @@ export function connectEngine(endpoint: EngineEndpoint, options: EngineOptions =
     volumeExists: (name) => volumes.volumeExists(engine, name),
     removeVolume: (name, fence) => volumes.removeVolume(engine, name, fence),
     volumeUsers: (name) => volumes.volumeUsers(engine, name),
+    linkedPath: (id, path) => linkedPath(engine, id, path),
     openVolume: (spec, image, fence) => volumes.openVolume(engine, spec, image, fence),
     readVolume: (name, helper, fence, signal) => readVolume(engine, name, helper, fence, signal),
     writeVolume: (name, helper, tar, fence, signal) => writeVolume(engine, name, helper, tar, fence, signal),

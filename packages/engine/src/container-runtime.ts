@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { LinkedPath } from './linked-path.ts'
 import type { Listener } from './listeners.ts'
 
 /*
@@ -199,6 +200,8 @@ export type ContainerRuntime = {
   removeVolume(name: string, fence: Fence): Promise<void>
   /** Containers that mount it, running or not. */
   volumeUsers(name: string): Promise<ContainerSummary[]>
+  /** The first part of an absolute path that is a symbolic link in the container; undefined when none is. */
+  linkedPath(id: string, path: string): Promise<LinkedPath | undefined>
   /** Lets every user of a container write to it. `image` is what `ensureSandboxImage` gave. */
   openVolume(spec: VolumeSpec, image: string, fence: Fence): Promise<void>
   /** Its content as a tar. `NotFound` when it is gone or another installation's. 60 s without a byte end it. */

@@ -18,7 +18,7 @@ const maxAnswerBytes = 64 * 1024 * 1024
 export type EngineRequest = {
   /** For error texts: `pause container abc`. */
   what: string
-  method: 'GET' | 'POST' | 'DELETE' | 'PUT'
+  method: 'GET' | 'HEAD' | 'POST' | 'DELETE' | 'PUT'
   path: string
   query?: Record<string, string | number>
   body?: object

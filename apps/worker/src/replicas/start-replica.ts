@@ -14,7 +14,7 @@ import { openSandbox, sandboxOf, type Sandbox } from './sandbox.ts'
 import { openSpare } from './spare-sandbox.ts'
 import { startApp } from './start-app.ts'
 import { stopReplica } from './stop-replica.ts'
-import { awaitVolumesFree, ensureVolumes } from './volumes.ts'
+import { awaitVolumesFree, ensureVolumes, refuseLinkedMounts } from './volumes.ts'
 
 /** The phases of a deployment that a start goes through, forward only. */
 export type StartPhase = 'pulling' | 'starting' | 'probing'
@@ -108,6 +108,7 @@ async function bringUpIn(
   recorded.catch(() => {})
   await sandbox.started
   if (replica.volumes.length > 0) {
+    await refuseLinkedMounts(host, replica.volumes, app)
     options.takeOver?.()
     await awaitVolumesFree(host, replica.volumes, app, options.signal)
   }

@@ -56,6 +56,22 @@ export async function ensureVolumes(
   )
 }
 
+/** Fails with an `EngineError` when a volume would come to lie elsewhere than the service says. */
+export async function refuseLinkedMounts(
+  host: { runtime: Pick<ContainerRuntime, 'linkedPath'> },
+  volumes: readonly Pick<MountedVolume, 'title' | 'mountPath'>[],
+  app: string,
+): Promise<void> {
+  for (const { title, mountPath } of volumes) {
+    const linked = await host.runtime.linkedPath(app, mountPath)
+    if (linked)
+      throw new EngineError(
+        'InvalidSpec',
+        `the volume "${title}" cannot be mounted at ${mountPath}: ${linked.path} is a symbolic link to ${linked.target} in the image`,
+      )
+  }
+}
+
 /**
  * Waits until no other container that runs has one of the volumes: two apps that write to one would spoil it. The
  * engine is asked and not the rows, since what a failed replica left may still run. Fails with an `EngineError`.

@@ -52,6 +52,8 @@ export class FakeEngineState {
   readonly volumes = new Map<string, Record<string, string>>()
   /** What reading a volume gives, by its name: as it was unpacked last, or as a test wants it. */
   readonly archives = new Map<string, () => Readable>()
+  /** Where symbolic links lead, by their paths, in every image; whatever else is asked for is there and is none. */
+  readonly links = new Map<string, string>()
   readonly listeners = new Set<(event: FakeEvent) => void>()
   /** Everything that was told so far. */
   readonly events: FakeEvent[] = []

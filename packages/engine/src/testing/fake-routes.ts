@@ -51,6 +51,7 @@ export const fakeRoutes: readonly [string, RegExp, Route][] = [
   ['GET', /^\/volumes\/([^/]+)$/, inspectVolume],
   ['DELETE', /^\/volumes\/([^/]+)$/, removeVolume],
   ['GET', /^\/containers\/([^/]+)\/archive$/, readArchive],
+  ['HEAD', /^\/containers\/([^/]+)\/archive$/, statPath],
   ['PUT', /^\/containers\/([^/]+)\/archive$/, writeArchive],
   ['POST', /^\/images\/create$/, pullImage],
   ['POST', /^\/images\/load$/, loadImage],
@@ -262,6 +263,13 @@ async function readArchive(state: FakeEngineState, { parts, response }: FakeCall
   response.writeHead(200, { 'content-type': 'application/x-tar' })
   response.flushHeaders()
   await pipeline(archive(), response).catch(() => response.destroy())
+  return undefined
+}
+
+function statPath(state: FakeEngineState, { query, response }: FakeCall): FakeAnswer {
+  const linkTarget = state.links.get(query.get('path') ?? '') ?? ''
+  const stat = Buffer.from(JSON.stringify({ linkTarget })).toString('base64')
+  response.writeHead(200, { 'x-docker-container-path-stat': stat }).end()
   return undefined
 }
 
