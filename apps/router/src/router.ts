@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto'
+import { readlinkSync } from 'node:fs'
 import type { Server } from 'node:http'
+import type { HelloFrame } from '@berth/contracts'
 import type { Logger } from 'pino'
 import { createAdminServer } from './admin-server.ts'
 import type { RevisionAdmission } from './admission/revision.ts'
 import { Revisions } from './admission/revisions.ts'
+import { Slots } from './admission/slots.ts'
 import { openLeaderChannel } from './channel/leader-channel.ts'
 import { openLeaderLink } from './channel/leader-link.ts'
 import { startReporting } from './channel/reporting.ts'
@@ -23,7 +26,7 @@ import { openReplicaPool } from './upstream/replica-pool.ts'
 const tableWaitMs = 5000
 /** A host port rests for ten minutes after use: a table that is older may lead to somebody else's app. */
 const freshTableMs = 600_000
-/** So long the leader may take to send a newer one than a kept table that is not fresh. */
+/** So long the leader may take to say which slots are this router's, and to send a newer table than one that is not fresh. */
 const leaderAnswerMs = 1000
 
 export type Router = {
@@ -49,7 +52,19 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
     tableCame = resolve
   })
 
+  const slots = new Slots('waiting')
+  let slotsTold: () => void = () => undefined
+  const toldSlots = new Promise<void>((resolve) => {
+    slotsTold = resolve
+  })
+  const givenBack = new Set<string>()
   const revisions: Revisions = new Revisions({
+    slots,
+    onGaveBack(revision) {
+      // Told once per turn of the event loop, with everything that ended in it.
+      if (givenBack.size === 0) setImmediate(tellGivenBack)
+      givenBack.add(revision)
+    },
     connect: openReplicaPool,
     onQueued(revision) {
       reporting.queued(revision)
@@ -67,6 +82,18 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
     services: () => table?.hosts.values() ?? [],
   })
   const countWake = ({ route }: RevisionAdmission) => metrics.woke(route.project, route.service)
+
+  function tellGivenBack(): void {
+    link.send({ kind: 'slots-held', ...slots.held(givenBack) })
+    givenBack.clear()
+  }
+
+  function standAlone(): void {
+    if (!slots.isWaiting) return
+    slots.standAlone()
+    revisions.share()
+    slotsTold()
+  }
 
   function serveFrom(next: RouteTable): void {
     revisions.update(next)
@@ -86,6 +113,7 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
     router,
     incarnation,
     adminPort: config.adminPort,
+    process: namedProcess(),
     openDirect: (events) =>
       config.hubSocket === undefined
         ? undefined
@@ -110,6 +138,15 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
       return 'applied'
     },
     lingering: () => revisions.lingering(),
+    slots: () => slots.held(),
+    onSlots(frame) {
+      const { shared: wasShared } = slots.held([])
+      if (!slots.take(frame, () => revisions.slots())) return
+      if (frame.shared && !wasShared) link.send({ kind: 'slots-held', ...slots.held() })
+      revisions.share()
+      slotsTold()
+    },
+    onAnswered: standAlone,
   })
   const reporting = startReporting({
     revisions,
@@ -145,8 +182,11 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
     metricsType: metrics.contentType,
   })
   const adminPort = await listenAt(admin, config.admin)
-  if (kept) await Promise.race([firstTable, after(leaderAnswerMs)])
+  const leaderIsLate = after(leaderAnswerMs)
+  if (kept) await Promise.race([firstTable, leaderIsLate])
   serveKept()
+  await Promise.race([toldSlots, leaderIsLate])
+  standAlone()
   await Promise.race([firstTable, after(tableWaitMs)])
   const servers: Server[] = []
   const edgePorts: number[] = []
@@ -179,6 +219,15 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
       await store.settled()
       log.info({ brokenOff }, 'router stopped')
     },
+  }
+}
+
+/** For whoever sees the same process ids. */
+function namedProcess(): HelloFrame['process'] {
+  try {
+    return { pid: process.pid, namespace: readlinkSync('/proc/self/ns/pid') }
+  } catch {
+    return undefined
   }
 }
 

@@ -8,14 +8,41 @@ import { routeDelta, routeSnapshot, routeVersion } from './route-table.ts'
  * over.
  */
 
-/** First frame of a router. `version` is what it serves from, absent when it has no table. */
+/** Slots of a revision that one router has, by replica; 0 of a replica that is not in the list. */
+export const revisionSlots = z.object({
+  uid: z.string(),
+  replicas: z.array(z.object({ id: z.string(), slots: z.int() })),
+})
+export type RevisionSlots = z.infer<typeof revisionSlots>
+
+/**
+ * What a router may use, as it sees it after the leader's frame (`epoch`, `number`), 0 and 0 before the first. While
+ * `shared` is false it counts alone: every slot of every replica is its own, and `revisions` is empty. Otherwise it
+ * never has more in flight than the slots that it has.
+ */
+export const slotsHeld = z.object({
+  epoch: z.int(),
+  number: z.int(),
+  shared: z.boolean(),
+  revisions: z.array(revisionSlots),
+})
+export type SlotsHeld = z.infer<typeof slotsHeld>
+
+/**
+ * First frame of a router. `version` is what it serves from, absent when it has no table. `slots` is everything that it
+ * has; older routers do not know that slots are shared, and count alone. `process` tells whoever is in the same
+ * namespace of process ids whether the router still lives.
+ */
 export const helloFrame = z.object({
   kind: z.literal('hello'),
   router: z.string(),
   incarnation: z.string(),
   adminPort: z.int(),
   version: routeVersion.optional(),
+  slots: slotsHeld.optional(),
+  process: z.object({ pid: z.int(), namespace: z.string() }).optional(),
 })
+export type HelloFrame = z.infer<typeof helloFrame>
 
 /**
  * The router serves from `version`. `lingering` lists replicas that are in the table no more but still have
@@ -73,6 +100,9 @@ export const replicaFailedFrame = z.object({
   cause: z.string(),
 })
 
+/** The router has given slots of these revisions back, or shares them from now on: then it lists all that it has. */
+export const slotsHeldFrame = slotsHeld.extend({ kind: z.literal('slots-held') })
+
 /** Last frame of a router that has finished every request and ends: nobody waits for it any more. */
 export const goodbyeFrame = z.object({ kind: z.literal('goodbye') })
 
@@ -83,6 +113,7 @@ export const routerFrame = z.discriminatedUnion('kind', [
   demandFrame,
   reportFrame,
   replicaFailedFrame,
+  slotsHeldFrame,
   goodbyeFrame,
 ])
 export type RouterFrame = z.infer<typeof routerFrame>
@@ -94,11 +125,28 @@ export const notLeaderFrame = z.object({ kind: z.literal('not-leader') })
 /** Every 500 ms, so that a router knows that its leader lives. */
 export const heartbeatFrame = z.object({ kind: z.literal('heartbeat'), epoch: z.int() })
 
+/**
+ * What `router` may use from now on. With `shared` false it is alone again and every slot is its own. One that was alone
+ * takes no number from here: it keeps what it has and answers with that. For any other each revision replaces what
+ * it had of it; while `keep` is there, the router gives idle slots back until it has no more than so many of the
+ * revision, at once and whenever a request ends. Sent ahead of the table that answers a hello.
+ */
+export const slotsFrame = z.object({
+  kind: z.literal('slots'),
+  router: z.string(),
+  epoch: z.int(),
+  number: z.int(),
+  shared: z.boolean(),
+  revisions: z.array(revisionSlots.extend({ keep: z.int().optional() })),
+})
+export type SlotsFrame = z.infer<typeof slotsFrame>
+
 export const leaderFrame = z.discriminatedUnion('kind', [
   routeSnapshot,
   routeDelta,
   notLeaderFrame,
   heartbeatFrame,
+  slotsFrame,
 ])
 export type LeaderFrame = z.infer<typeof leaderFrame>
 

@@ -36,6 +36,8 @@ export class Replica {
   readonly upstream: Upstream
   /** 0 = unlimited. */
   readonly concurrency: number
+  /** How many requests may be in flight from this router: its share of the slots. */
+  limit = 0
   inFlight = 0
   /** Grows with every use: the replica with the highest was used last. */
   lastUse = 0
@@ -67,7 +69,7 @@ export class Replica {
 
   /** A slot is free, or will be once the replica is back. */
   get hasRoom(): boolean {
-    return !this.withdrawn && (this.concurrency === 0 || this.inFlight < this.concurrency)
+    return !this.withdrawn && this.inFlight < this.limit
   }
 
   /** Names it in the cookie of a client that is to come back; `key` is the service's. */

@@ -1,11 +1,12 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import type { RevisionRoute } from '@berth/contracts'
+import type { RevisionRoute, RevisionSlots } from '@berth/contracts'
 import { aReplica, aRevision } from '../testing/routes.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Claim, Replica } from './replica.ts'
 import type { Refusal } from './revision-queue.ts'
 import { RevisionAdmission } from './revision.ts'
+import { Slots } from './slots.ts'
 
 afterEach(() => void vi.useRealTimers())
 
@@ -20,14 +21,18 @@ function admission(route: Partial<RevisionRoute>, now?: () => number) {
   const clock = { now: 0 }
   const emptied: string[] = []
   const failed: string[] = []
+  const slots = new Slots()
+  const gaveBack: RevisionSlots['replicas'][] = []
   const revision = new RevisionAdmission(aRevision(route), {
     now: now ?? (() => clock.now),
     connect: () => silent,
     onQueued: () => undefined,
     onEmptied: (replica: Replica) => emptied.push(replica.id),
     onReplicaFailed: (replica, cause) => failed.push(`${replica.id} ${cause}`),
+    slots,
+    onGaveBack: () => gaveBack.push(slots.held(['rev-1']).revisions[0]?.replicas ?? []),
   })
-  return { revision, clock, emptied, failed }
+  return { revision, clock, emptied, failed, slots, gaveBack }
 }
 
 function waiting(revision: RevisionAdmission, bytes = 0, deadlineMs = 60_000) {

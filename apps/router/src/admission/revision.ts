@@ -1,18 +1,23 @@
-import type { ReplicaRoute, ReportFrame, RevisionRoute } from '@berth/contracts'
+import type { ReplicaRoute, ReportFrame, RevisionRoute, RevisionSlots } from '@berth/contracts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { affinityToken } from './affinity-token.ts'
 import { balanceFor, type Balance } from './balance.ts'
 import { Replica, type Claim } from './replica.ts'
 import { RevisionQueue, type Refusal, type Waiter } from './revision-queue.ts'
+import type { Slots } from './slots.ts'
 
 export type RevisionEvents = {
   now(): number
+  /** Which slots are this router's. */
+  slots: Slots
   connect(route: ReplicaRoute, concurrency: number): Upstream
   /** A request found no slot. */
   onQueued(revision: RevisionAdmission): void
   /** A replica was withdrawn and is empty: its connections can be closed. */
   onEmptied(replica: Replica): void
   onReplicaFailed(replica: Replica, cause: string): void
+  /** Some of its slots are free for other routers. */
+  onGaveBack(revision: RevisionAdmission): void
 }
 
 /**
@@ -36,6 +41,8 @@ export class RevisionAdmission {
   #reportedAt: number
   #wakeTimer: NodeJS.Timeout | undefined
   #affinityToken: string | undefined
+  /** To how many slots it is to get down. */
+  #keep: number | undefined
   /** No host leads to it: no replica comes any more. */
   #removed = false
 
@@ -80,8 +87,24 @@ export class RevisionAdmission {
       this.#replicas.set(replica.id, new Replica(replica, route.concurrency, upstream, this.#events.now()))
     }
     this.release(route)
-    this.#pump()
+    this.share()
     if (route.blocked && route.replicas.length === 0) this.#refuseAll({ kind: 'blocked', ...route.blocked })
+  }
+
+  /** Takes the newest word on which slots are this router's: gives back what it is asked for, and serves who waits. */
+  share(): void {
+    const { slots } = this.#events
+    for (const replica of [...this.#replicas.values(), ...this.#departing.values()])
+      replica.limit = slots.limit(this.#route.uid, replica.id, replica.concurrency)
+    this.#keep = slots.keep(this.#route.uid)
+    this.#giveBack()
+    this.#pump()
+  }
+
+  /** The slots that it uses now or may use. */
+  get slots(): RevisionSlots {
+    const replicas = [...this.#replicas.values(), ...this.#departing.values()]
+    return { uid: this.#route.uid, replicas: replicas.map(({ id, limit }) => ({ id, slots: limit })) }
   }
 
   /** What the table says of its withdrawn replicas: gone for good and not only stepped down, or lost with their node. */
@@ -229,8 +252,25 @@ export class RevisionAdmission {
     this.#uses += 1
     replica.lastUse = this.#uses
     replica.idleSince = this.#events.now()
+    if (this.#keep !== undefined) this.#giveBack()
     if (!replica.withdrawn) this.#pump()
     else if (replica.inFlight === 0) this.#emptied(replica)
+  }
+
+  /** Gives idle slots back until it has as few as it was asked to keep; those of the replica used last go last. */
+  #giveBack(): void {
+    if (this.#keep === undefined) return
+    const replicas = [...this.#replicas.values()].sort((a, b) => a.lastUse - b.lastUse)
+    const before = replicas.reduce((sum, { limit }) => sum + limit, 0) - this.#keep
+    let left = before
+    for (const replica of replicas) {
+      const count = Math.min(replica.limit - replica.inFlight, left)
+      if (count <= 0) continue
+      replica.limit -= count
+      left -= count
+      this.#events.slots.giveBack(this.#route.uid, replica.id, count)
+    }
+    if (left < before) this.#events.onGaveBack(this)
   }
 
   /** One reading of the clock for all of it: a replica is either free now or awaited. */

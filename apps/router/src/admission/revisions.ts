@@ -1,21 +1,26 @@
-import type { ReplicaRoute, ReportFrame, RevisionRoute } from '@berth/contracts'
+import type { ReplicaRoute, ReportFrame, RevisionRoute, RevisionSlots } from '@berth/contracts'
 import type { RouteTable } from '../routes/route-table.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Replica } from './replica.ts'
 import { RevisionAdmission } from './revision.ts'
+import { Slots } from './slots.ts'
 
 export type RevisionsOptions = {
   now?: () => number
+  /** Which slots are this router's; all of them unless said. */
+  slots?: Slots
   connect(route: ReplicaRoute, concurrency: number): Upstream
   onQueued(revision: RevisionAdmission): void
   onReplicaFailed(replica: string, cause: string): void
   /** The list of lingering replicas got shorter. */
   onLingeringShrunk(): void
+  onGaveBack?(revision: string): void
 }
 
 /** Admission to every revision that a host leads to, and the replicas that are leaving. */
 export class Revisions {
   readonly #options: RevisionsOptions
+  readonly #slots: Slots
   readonly #byUid = new Map<string, RevisionAdmission>()
   /** Revisions that no host leads to any more, with requests in flight: once one does, they come back with those. */
   readonly #departing = new Map<string, RevisionAdmission>()
@@ -24,6 +29,7 @@ export class Revisions {
 
   constructor(options: RevisionsOptions) {
     this.#options = options
+    this.#slots = options.slots ?? new Slots()
   }
 
   get(uid: string): RevisionAdmission | undefined {
@@ -54,6 +60,17 @@ export class Revisions {
       if (revision.inFlight === 0) this.#departing.delete(uid)
       else revision.release(table.revisions.get(uid) ?? {})
     }
+  }
+
+  /** Takes the newest word on which slots are this router's. */
+  share(): void {
+    for (const revision of [...this.#byUid.values(), ...this.#departing.values()]) revision.share()
+  }
+
+  /** The slots that are in use here or may be, of every revision that has a limit. */
+  slots(): RevisionSlots[] {
+    const revisions = [...this.#byUid.values(), ...this.#departing.values()]
+    return revisions.filter(({ route }) => route.concurrency > 0).map((revision) => revision.slots)
   }
 
   /** Replicas that are in the table no more and still have requests or open sockets here. */
@@ -100,9 +117,11 @@ export class Revisions {
     const options = this.#options
     return {
       now: options.now ?? (() => performance.now()),
+      slots: this.#slots,
       connect: (route: ReplicaRoute, concurrency: number) => options.connect(route, concurrency),
       onQueued: (revision: RevisionAdmission) => options.onQueued(revision),
       onReplicaFailed: (replica: Replica, cause: string) => options.onReplicaFailed(replica.id, cause),
+      onGaveBack: (revision: RevisionAdmission) => options.onGaveBack?.(revision.route.uid),
       onEmptied: (replica: Replica) => this.#closeSockets(replica),
     }
   }

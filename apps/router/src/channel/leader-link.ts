@@ -1,10 +1,13 @@
 import {
   compareVersions,
+  type HelloFrame,
   type LeaderFrame,
   type RouteDelta,
   type RouterFrame,
   type RouteSnapshot,
   type RouteVersion,
+  type SlotsFrame,
+  type SlotsHeld,
 } from '@berth/contracts'
 import type { RedisChannel } from '../redis/redis-channel.ts'
 import type { LeaderChannel } from './leader-channel.ts'
@@ -16,6 +19,8 @@ export type LeaderLinkOptions = {
   router: string
   incarnation: string
   adminPort: number
+  /** Tells a leader on the same host whether this process lives; undefined where it has no name. */
+  process: HelloFrame['process']
   openDirect(events: {
     hello(): RouterFrame
     onFrame(frame: LeaderFrame): void
@@ -26,6 +31,11 @@ export type LeaderLinkOptions = {
   /** Takes over a table or a change; `gap` asks for the whole table. */
   onRoutes(frame: RouteSnapshot | RouteDelta): 'applied' | 'stale' | 'gap'
   lingering(): string[]
+  /** Everything that the router may use. */
+  slots(): SlotsHeld
+  onSlots(frame: SlotsFrame): void
+  /** The leader has answered the hello; what it says of slots has come before. */
+  onAnswered(): void
 }
 
 export type LeaderLink = {
@@ -39,8 +49,16 @@ export type LeaderLink = {
 export function openLeaderLink(options: LeaderLinkOptions): LeaderLink {
   function hello(): RouterFrame {
     const version = options.version()
-    const { router, incarnation, adminPort } = options
-    return { kind: 'hello', router, incarnation, adminPort, ...(version ? { version } : {}) }
+    const { router, incarnation, adminPort, process } = options
+    return {
+      kind: 'hello',
+      router,
+      incarnation,
+      adminPort,
+      slots: options.slots(),
+      ...(version ? { version } : {}),
+      ...(process ? { process } : {}),
+    }
   }
 
   function send(frame: RouterFrame): void {
@@ -53,6 +71,7 @@ export function openLeaderLink(options: LeaderLinkOptions): LeaderLink {
   }
 
   function take(frame: LeaderFrame): void {
+    if (frame.kind === 'slots' && frame.router === options.router) options.onSlots(frame)
     if (frame.kind !== 'snapshot' && frame.kind !== 'delta') return
     const result = options.onRoutes(frame)
     if (result === 'applied') acknowledge()
@@ -81,7 +100,10 @@ export function openLeaderLink(options: LeaderLinkOptions): LeaderLink {
   })
   const direct = options.openDirect({
     hello,
-    onFrame: take,
+    onFrame(frame) {
+      if (frame.kind === 'snapshot') options.onAnswered()
+      take(frame)
+    },
     onLed(led) {
       if (!led) void greetThroughRedis()
     },

@@ -280,6 +280,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     for (const { nodeUid, digest } of held) images.add(`${nodeUid} ${digest}`)
     environments.forget((uid) => picture.revisions.has(uid))
     restarts.forget((id) => picture.replicas.has(id))
+    hub.forgetReplicas((id) => picture.replicas.has(id as ReplicaId))
     hub.reports.forgetRevisions((uid) => picture.revisions.has(uid as RevisionUid))
     await refresh()
     followers.keep((uid) => picture.nodes.has(uid))

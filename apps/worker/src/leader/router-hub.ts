@@ -1,3 +1,4 @@
+import { readlinkSync } from 'node:fs'
 import { chmod, rm } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import {
@@ -6,17 +7,20 @@ import {
   heartbeatIntervalMs,
   parseRouterFrame,
   relayedRouterFrame,
+  type HelloFrame,
   type LeaderFrame,
   type ReplicaId,
   type RouterFrame,
   type RouteSnapshot,
   type RouteVersion,
+  type SlotsFrame,
 } from '@berth/contracts'
 import type { Logger } from 'pino'
 import { readFrames, writeFrame } from './frame-lines.ts'
 import type { RouterAudience } from './route-publisher.ts'
 import { createRouterMembership } from './router-membership.ts'
 import { createRouterReports } from './router-reports.ts'
+import { createSlotLedger, type SlotLedger } from './slot-ledger.ts'
 
 /** The second way to the routers: one channel each way in Redis. Implemented in `src/redis`. */
 export type RouterRelay = {
@@ -57,14 +61,17 @@ export async function openRouterHub(options: RouterHubOptions) {
   const now = options.now ?? (() => performance.now())
   const sockets = new Map<Socket, { router?: string; incarnation?: string }>()
   let leading: Leading | undefined
+  let slots: SlotLedger | undefined
   let newest: RouteVersion = { epoch: 0, sequence: 0 }
 
   const membership = createRouterMembership({
     now,
     isGone: adminPortRefuses,
-    onExcused(router, why) {
+    hasEnded: processHasEnded,
+    onExcused(router, why, how) {
       log.warn({ router, why }, 'router excused from acknowledging')
       reports.forgetRouter(router)
+      slots?.lost(router, how)
       for (const [socket, peer] of sockets) if (peer.router === router) socket.destroy()
     },
   })
@@ -80,7 +87,11 @@ export async function openRouterHub(options: RouterHubOptions) {
     if (served && compareVersions(served, newest) > 0) return leading.onAhead(served)
     switch (frame.kind) {
       case 'hello':
+        slots?.greeted(router, frame.slots)
         reply(leading.snapshot())
+        return
+      case 'slots-held':
+        slots?.held(router, frame)
         return
       case 'resync':
         reply(leading.snapshot())
@@ -90,15 +101,18 @@ export async function openRouterHub(options: RouterHubOptions) {
         return
       case 'demand':
         reports.demand(router, frame)
+        slots?.needs(router, frame.revision, frame.queued + frame.inFlight)
         return
       case 'report':
         reports.report(router, frame)
+        slots?.reported(router, frame)
         return
       case 'replica-failed':
         reports.replicaFailed(frame.replica as ReplicaId, frame.cause)
         return
       case 'goodbye':
         membership.goodbye(router)
+        slots?.left(router)
         reports.forgetRouter(router)
         return
       default:
@@ -123,7 +137,7 @@ export async function openRouterHub(options: RouterHubOptions) {
       if (frame.kind === 'hello') {
         peer.router = frame.router
         peer.incarnation = frame.incarnation
-        membership.hello(frame.router, frame.incarnation, frame.adminPort, true)
+        membership.hello(frame, true)
         log.info({ router: frame.router }, 'router connected')
       }
       if (peer.router !== undefined) take(peer.router, frame, (answer) => send(socket, answer))
@@ -136,6 +150,13 @@ export async function openRouterHub(options: RouterHubOptions) {
     else writeFrame(socket, frame)
   }
 
+  /** Over whichever way reaches it. One frame after the other: each changes what the one before has said. */
+  function sendSlots(router: string, frame: SlotsFrame): void {
+    const direct = [...sockets].findLast(([, peer]) => peer.router === router)?.[0]
+    if (direct && !direct.destroyed) send(direct, frame)
+    else options.relay.publish(frame)
+  }
+
   /** Says who does not lead here and lets the router go; it dials again until it finds who does. */
   function sendAway(socket: Socket): void {
     writeFrame(socket, { kind: 'not-leader' })
@@ -145,8 +166,8 @@ export async function openRouterHub(options: RouterHubOptions) {
   function takeRelayed(payload: unknown): void {
     const relayed = relayedRouterFrame.safeParse(payload)
     if (!relayed.success || !leading) return
-    const { router, incarnation, frame } = relayed.data
-    if (frame.kind === 'hello') membership.hello(router, incarnation, frame.adminPort, false)
+    const { router, frame } = relayed.data
+    if (frame.kind === 'hello') membership.hello(frame, false)
     take(router, frame, (answer) => options.relay.publish(answer))
   }
 
@@ -159,7 +180,10 @@ export async function openRouterHub(options: RouterHubOptions) {
     for (const socket of sockets.keys()) send(socket, frame)
     options.relay.publish(frame)
   }, heartbeatIntervalMs)
-  const membershipTick = setInterval(() => membership.tick(), 1000)
+  const membershipTick = setInterval(() => {
+    membership.tick()
+    slots?.tick()
+  }, 1000)
 
   const audience: RouterAudience = {
     broadcast(frame) {
@@ -167,6 +191,7 @@ export async function openRouterHub(options: RouterHubOptions) {
       if (frame.kind === 'snapshot' || frame.kind === 'delta') newest = frame.version
       for (const [socket, peer] of sockets) if (peer.router !== undefined) send(socket, frame)
       options.relay.publish(frame)
+      if (frame.kind === 'snapshot' || frame.kind === 'delta') slots?.published(frame)
     },
     acknowledged: (version, replicas, deadlineMs) => membership.acknowledged(version, replicas, deadlineMs),
   }
@@ -176,12 +201,24 @@ export async function openRouterHub(options: RouterHubOptions) {
     audience,
     membership,
 
+    /** Drops what is kept of replicas that are no more. */
+    forgetReplicas(isKnown: (replica: string) => boolean): void {
+      slots?.forget(isKnown)
+    },
+
     /** From here on routers are served; every one that is connected gets the whole table. */
     lead(as: Leading): void {
       leading = as
       membership.begin()
       const snapshot = as.snapshot()
       newest = snapshot.version
+      slots = createSlotLedger({
+        epoch: as.epoch,
+        now,
+        allHaveCome: () => membership.awaitsNobody(),
+        send: sendSlots,
+      })
+      slots.published(snapshot)
       for (const socket of sockets.keys()) send(socket, snapshot)
       options.relay.publish(snapshot)
     },
@@ -189,6 +226,7 @@ export async function openRouterHub(options: RouterHubOptions) {
     /** Lets every router go, so that it finds the new leader. */
     stopLeading(): void {
       leading = undefined
+      slots = undefined
       membership.end()
       for (const socket of sockets.keys()) sendAway(socket)
     },
@@ -198,6 +236,7 @@ export async function openRouterHub(options: RouterHubOptions) {
       clearInterval(membershipTick)
       stopRelay()
       leading = undefined
+      slots = undefined
       membership.end()
       for (const socket of sockets.keys()) socket.destroy()
       await new Promise<void>((resolve) => {
@@ -243,4 +282,24 @@ function adminPortRefuses(port: number): Promise<boolean> {
     socket.once('timeout', () => settle(false))
     socket.once('error', (error: NodeJS.ErrnoException) => settle(error.code === 'ECONNREFUSED'))
   })
+}
+
+/** Whether a process of this host has ended; false where that cannot be told. */
+function processHasEnded(process: HelloFrame['process']): boolean {
+  if (process === undefined || process.namespace !== ownNamespace()) return false
+  try {
+    globalThis.process.kill(process.pid, 0)
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH'
+  }
+}
+
+/** Names the namespace of this process's ids; "" where there is no telling. */
+function ownNamespace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/pid')
+  } catch {
+    return ''
+  }
 }

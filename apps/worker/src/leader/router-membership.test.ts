@@ -1,18 +1,29 @@
-import type { ReplicaId } from '@berth/contracts'
+import type { HelloFrame, ReplicaId } from '@berth/contracts'
 import { describe, expect, test } from 'vitest'
 import { createRouterMembership } from './router-membership.ts'
 
 const version = (sequence: number) => ({ epoch: 1, sequence })
 const replica = 'rep-1' as ReplicaId
 
+function aHello(router: string, incarnation: string, adminPort: number): HelloFrame {
+  return { kind: 'hello', router, incarnation, adminPort }
+}
+
 function setUp() {
   const clock = { ms: 0 }
   const excused: string[] = []
+  /** Those among them whose process is known to be over. */
+  const over: string[] = []
+  const ended = new Set<number>()
   const ports = { gone: false }
   const membership = createRouterMembership({
     now: () => clock.ms,
     isGone: () => Promise.resolve(ports.gone),
-    onExcused: (router) => excused.push(router),
+    hasEnded: (process) => process !== undefined && ended.has(process.pid),
+    onExcused(router, _why, how) {
+      excused.push(router)
+      if (how.ended) over.push(router)
+    },
   })
   /** Lets time pass as a running process sees it: with a tick every second. */
   function pass(ms: number): void {
@@ -22,7 +33,7 @@ function setUp() {
       membership.tick()
     }
   }
-  return { membership, clock, excused, ports, pass }
+  return { membership, clock, excused, over, ended, ports, pass }
 }
 
 describe('waiting for routers', () => {
@@ -37,7 +48,7 @@ describe('waiting for routers', () => {
     expect(await membership.acknowledged(version(1), [], 20)).toBe(false)
     const done = membership.acknowledged(version(1), [], 20_000)
     pass(1000)
-    membership.hello('a', '1', 1, true)
+    membership.hello(aHello('a', '1', 1), true)
     pass(2000)
     expect(await membership.acknowledged(version(1), [], 20)).toBe(false)
     membership.acknowledge('a', version(1), [])
@@ -55,7 +66,7 @@ describe('waiting for routers', () => {
 
   test('fails when the term ends, and knows nobody afterwards', async () => {
     const { membership, excused, pass } = setUp()
-    membership.hello('a', '1', 1, true)
+    membership.hello(aHello('a', '1', 1), true)
     const done = membership.acknowledged(version(1), [], 20_000)
     membership.end()
     expect(await done).toBe(false)
@@ -66,8 +77,8 @@ describe('waiting for routers', () => {
 
   test('ends when the last of them has acknowledged', async () => {
     const { membership } = setUp()
-    membership.hello('a', '1', 1, true)
-    membership.hello('b', '1', 2, true)
+    membership.hello(aHello('a', '1', 1), true)
+    membership.hello(aHello('b', '1', 2), true)
     const done = membership.acknowledged(version(2), [], 5000)
     membership.acknowledge('a', version(2), [])
     membership.acknowledge('b', version(3), [])
@@ -76,7 +87,7 @@ describe('waiting for routers', () => {
 
   test('goes on while one lingers on the replica, and ends when it lets go', async () => {
     const { membership } = setUp()
-    membership.hello('a', '1', 1, true)
+    membership.hello(aHello('a', '1', 1), true)
     membership.acknowledge('a', version(2), [replica])
     expect(await membership.acknowledged(version(2), [replica], 20)).toBe(false)
     const done = membership.acknowledged(version(2), [replica], 5000)
@@ -86,7 +97,7 @@ describe('waiting for routers', () => {
 
   test('does not count a version of an older epoch', async () => {
     const { membership } = setUp()
-    membership.hello('a', '1', 1, true)
+    membership.hello(aHello('a', '1', 1), true)
     membership.acknowledge('a', { epoch: 0, sequence: 99 }, [])
     expect(await membership.acknowledged(version(1), [], 20)).toBe(false)
   })
@@ -95,11 +106,11 @@ describe('waiting for routers', () => {
 describe('a router that says hello again', () => {
   test('has acknowledged what it had before, and no more', async () => {
     const { membership } = setUp()
-    membership.hello('a', '1', 1, true)
+    membership.hello(aHello('a', '1', 1), true)
     membership.acknowledge('a', version(1), [])
     membership.disconnected('a', '1')
     // It may serve version 2 by now and still have requests on what that withdrew: only it knows.
-    membership.hello('a', '1', 1, true)
+    membership.hello(aHello('a', '1', 1), true)
     expect(await membership.acknowledged(version(1), [], 20)).toBe(true)
     expect(await membership.acknowledged(version(2), [replica], 20)).toBe(false)
     membership.acknowledge('a', version(2), [replica])
@@ -108,9 +119,9 @@ describe('a router that says hello again', () => {
 
   test('as another process has acknowledged nothing', async () => {
     const { membership } = setUp()
-    membership.hello('a', '1', 1, true)
+    membership.hello(aHello('a', '1', 1), true)
     membership.acknowledge('a', version(1), [])
-    membership.hello('a', '2', 1, true)
+    membership.hello(aHello('a', '2', 1), true)
     expect(await membership.acknowledged(version(1), [], 20)).toBe(false)
   })
 })
@@ -118,7 +129,7 @@ describe('a router that says hello again', () => {
 describe('a router that is silent', () => {
   test('is excused after 10 s although its connection is open', async () => {
     const { membership, excused, pass } = setUp()
-    membership.hello('a', '1', 1, true)
+    membership.hello(aHello('a', '1', 1), true)
     const done = membership.acknowledged(version(1), [], 20_000)
     pass(10_000)
     expect(excused).toEqual([])
@@ -129,7 +140,7 @@ describe('a router that is silent', () => {
 
   test('is not excused for the time that this process stood still itself', () => {
     const { membership, clock, excused, pass } = setUp()
-    membership.hello('a', '1', 1, true)
+    membership.hello(aHello('a', '1', 1), true)
     clock.ms += 60_000
     membership.tick()
     pass(9000)
@@ -142,7 +153,7 @@ describe('a router that speaks through Redis alone', () => {
     const { membership, excused, ports, pass } = setUp()
     ports.gone = true
     membership.expect('a', '1', 1)
-    membership.hello('a', '1', 1, false)
+    membership.hello(aHello('a', '1', 1), false)
     pass(9000)
     await Promise.resolve()
     expect(excused).toEqual([])
@@ -154,7 +165,7 @@ describe('a router that speaks through Redis alone', () => {
 describe('a router that is closed', () => {
   test('is excused at once when its admin port refuses', async () => {
     const { membership, excused, ports } = setUp()
-    membership.hello('a', '1', 1, true)
+    membership.hello(aHello('a', '1', 1), true)
     const done = membership.acknowledged(version(1), [], 5000)
     ports.gone = true
     membership.disconnected('a', '1')
@@ -164,7 +175,7 @@ describe('a router that is closed', () => {
 
   test('is waited for while its admin port answers, and excused after 10 s of silence', async () => {
     const { membership, excused, pass } = setUp()
-    membership.hello('a', '1', 1, true)
+    membership.hello(aHello('a', '1', 1), true)
     membership.disconnected('a', '1')
     pass(9000)
     expect(await membership.acknowledged(version(1), [], 20)).toBe(false)
@@ -175,8 +186,8 @@ describe('a router that is closed', () => {
 
   test('is not mistaken for its successor of the same id', () => {
     const { membership } = setUp()
-    membership.hello('a', '1', 1, true)
-    membership.hello('a', '2', 1, true)
+    membership.hello(aHello('a', '1', 1), true)
+    membership.hello(aHello('a', '2', 1), true)
     membership.disconnected('a', '1')
     expect(membership.known()).toMatchObject([{ incarnation: '2', connected: true }])
   })
@@ -186,7 +197,7 @@ describe('a router that is closed', () => {
     membership.expect('a', '1', 1)
     expect(membership.known()).toMatchObject([{ id: 'a', heard: false }])
     expect(await membership.acknowledged(version(1), [], 20)).toBe(false)
-    membership.hello('a', '1', 1, true)
+    membership.hello(aHello('a', '1', 1), true)
     expect(membership.known()).toMatchObject([{ id: 'a', heard: true }])
     membership.expect('b', '1', 1)
     ports.gone = true
@@ -197,7 +208,7 @@ describe('a router that is closed', () => {
 
   test('that said goodbye is forgotten without an excuse', () => {
     const { membership, excused } = setUp()
-    membership.hello('a', '1', 1, true)
+    membership.hello(aHello('a', '1', 1), true)
     let changes = 0
     membership.onChange(() => (changes += 1))
     membership.goodbye('a')

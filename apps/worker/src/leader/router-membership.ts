@@ -1,4 +1,4 @@
-import type { ReplicaId, RouteVersion } from '@berth/contracts'
+import type { HelloFrame, ReplicaId, RouteVersion } from '@berth/contracts'
 import { hasSeen } from './route-publisher.ts'
 
 /*
@@ -7,8 +7,9 @@ import { hasSeen } from './route-publisher.ts'
  * expected  the leader before knew it; waited for like any other
  * known     it has said hello in this term
  *
- * One is gone when it says goodbye, when its connection is closed and its admin port refuses, or when it has said
- * nothing, on either way, for `excusedAfterMs`, whatever its connection does: a process that stands still keeps that.
+ * One is gone when it says goodbye, when its connection is closed and its process has ended or its admin port refuses,
+ * or when it has said nothing, on either way, for `excusedAfterMs`, whatever its connection does: a process that stands
+ * still keeps that.
  * The admin port is asked on this host only, so it tells nothing about a router that speaks through Redis alone.
  *
  * Whoever serves looks for the leader again within 1.25 s. Until `findingMs` of the term are over nobody can tell
@@ -20,11 +21,13 @@ const excusedAfterMs = 10_000
 const lateAfterMs = 2_000
 const findingMs = 2_000
 const tickMs = 1_000
+const noticedMs = 100
 
 type Member = {
   id: string
   incarnation: string
   adminPort: number
+  process: HelloFrame['process']
   connected: boolean
   /** Where its admin port is: on this host when it has dialled here, and unknown before it has said hello. */
   place: 'here' | 'unknown' | 'behind-redis'
@@ -42,7 +45,9 @@ export type RouterMembershipOptions = {
   now(): number
   /** Resolves true when nothing listens on the router's admin port any more. */
   isGone(adminPort: number): Promise<boolean>
-  onExcused(router: string, why: string): void
+  /** True when the process is known to be over. */
+  hasEnded(process: HelloFrame['process']): boolean
+  onExcused(router: string, why: string, how: { ended: boolean }): void
 }
 
 export function createRouterMembership(options: RouterMembershipOptions) {
@@ -65,11 +70,18 @@ export function createRouterMembership(options: RouterMembershipOptions) {
   function remove(member: Member, why: string): void {
     if (members.get(member.id) !== member) return
     members.delete(member.id)
-    options.onExcused(member.id, why)
+    options.onExcused(member.id, why, { ended: options.hasEnded(member.process) })
     changed()
   }
 
+  function checkEnded(member: Member): boolean {
+    const ended = !member.connected && options.hasEnded(member.process)
+    if (ended) remove(member, 'its process has ended')
+    return ended
+  }
+
   function checkGone(member: Member): void {
+    if (checkEnded(member)) return
     void options.isGone(member.adminPort).then((gone) => {
       if (gone && !member.connected) remove(member, 'its connection is closed and its admin port refuses')
     })
@@ -104,13 +116,14 @@ export function createRouterMembership(options: RouterMembershipOptions) {
      * What was acknowledged before stays as it is for the same process. The version that it serves counts only
      * together with the requests that it still has, so with its next acknowledgement.
      */
-    hello(id: string, incarnation: string, adminPort: number, direct: boolean): void {
+    hello({ router: id, incarnation, adminPort, process }: HelloFrame, direct: boolean): void {
       const known = members.get(id)
       const same = known?.incarnation === incarnation ? known : undefined
       members.set(id, {
         id,
         incarnation,
         adminPort,
+        process,
         connected: direct || same?.connected === true,
         place: direct || same?.place === 'here' ? 'here' : 'behind-redis',
         lastHeardAt: options.now(),
@@ -127,6 +140,7 @@ export function createRouterMembership(options: RouterMembershipOptions) {
         id,
         incarnation,
         adminPort,
+        process: undefined,
         connected: false,
         place: 'unknown',
         lastHeardAt: options.now(),
@@ -158,6 +172,8 @@ export function createRouterMembership(options: RouterMembershipOptions) {
       if (!member || member.incarnation !== incarnation) return
       member.connected = false
       checkGone(member)
+      // A process that has just been killed is there until its parent has taken notice.
+      setTimeout(() => checkEnded(member), noticedMs).unref()
     },
 
     /** Called every second: excuses who has been silent too long. */
@@ -166,6 +182,7 @@ export function createRouterMembership(options: RouterMembershipOptions) {
       for (const member of members.values()) {
         const silentMs = options.now() - member.lastHeardAt
         if (silentMs > excusedAfterMs) remove(member, 'it has been silent for 10 s')
+        else if (checkEnded(member)) continue
         else if (!member.connected && member.place !== 'behind-redis' && silentMs > lateAfterMs)
           checkGone(member)
       }
@@ -203,6 +220,10 @@ export function createRouterMembership(options: RouterMembershipOptions) {
         waiters.add(waiter)
       })
     },
+
+    /** Whether each router that the leader before knew has come or is taken for gone. */
+    awaitsNobody: (): boolean =>
+      allHaveCome() || [...members.values()].every(({ place }) => place !== 'unknown'),
 
     /** Whether there is surely no router, so that nobody's report is missing. */
     isEmpty: (): boolean => members.size === 0 && allHaveCome(),

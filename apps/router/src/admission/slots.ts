@@ -1,0 +1,95 @@
+import type { RevisionSlots, SlotsFrame, SlotsHeld } from '@berth/contracts'
+
+/*
+ * Which slots are this router's (docs/decisions/014).
+ *
+ * waiting  just started: nothing is known yet, so it has none
+ * alone    every slot of every replica: the only router, a leader that does not know that slots are shared, or nobody
+ *          to ask at the start
+ * shared   what the leader has granted, less what was given back
+ *
+ * waiting and alone become shared by the leader's word, and all become alone by it. Without a leader nothing changes.
+ */
+
+export class Slots {
+  #mode: 'waiting' | 'alone' | 'shared'
+  #epoch = 0
+  #number = 0
+  readonly #granted = new Map<string, Map<string, number>>()
+  readonly #keep = new Map<string, number>()
+
+  constructor(mode: 'waiting' | 'alone' = 'alone') {
+    this.#mode = mode
+  }
+
+  get isWaiting(): boolean {
+    return this.#mode === 'waiting'
+  }
+
+  /** How many requests the replica may have in flight from here; unlimited for a concurrency of 0. */
+  limit(revision: string, replica: string, concurrency: number): number {
+    if (concurrency === 0) return Infinity
+    return this.#mode === 'alone' ? concurrency : (this.#granted.get(revision)?.get(replica) ?? 0)
+  }
+
+  /** To how many of the revision's slots it is to get down, undefined when it may keep all that it has. */
+  keep(revision: string): number | undefined {
+    return this.#keep.get(revision)
+  }
+
+  standAlone(): void {
+    this.#mode = 'alone'
+    this.#granted.clear()
+    this.#keep.clear()
+  }
+
+  /**
+   * Takes the leader's word; false for one that is older than what was heard. `using` is asked for the slots that the
+   * router goes on with when it is alone no more.
+   */
+  take(frame: SlotsFrame, using: () => readonly RevisionSlots[]): boolean {
+    const isNewer = frame.epoch === this.#epoch ? frame.number > this.#number : frame.epoch > this.#epoch
+    if (!isNewer) return false
+    this.#epoch = frame.epoch
+    this.#number = frame.number
+    if (!frame.shared) this.standAlone()
+    else if (this.#mode === 'alone') {
+      for (const { uid, replicas } of using()) this.#grant(uid, replicas)
+      this.#mode = 'shared'
+    } else {
+      this.#mode = 'shared'
+      for (const { uid, replicas, keep } of frame.revisions) {
+        this.#grant(uid, replicas)
+        if (keep === undefined) this.#keep.delete(uid)
+        else this.#keep.set(uid, keep)
+      }
+    }
+    return true
+  }
+
+  giveBack(revision: string, replica: string, count: number): void {
+    const granted = this.#granted.get(revision)
+    granted?.set(replica, (granted.get(replica) ?? 0) - count)
+  }
+
+  /** What it has, of these revisions or of all. */
+  held(revisions: Iterable<string> = this.#granted.keys()): SlotsHeld {
+    const shared = this.#mode !== 'alone'
+    return {
+      epoch: this.#epoch,
+      number: this.#number,
+      shared,
+      revisions: shared ? [...revisions].map((uid) => this.#heldOf(uid)) : [],
+    }
+  }
+
+  #heldOf(uid: string): RevisionSlots {
+    const slots = [...(this.#granted.get(uid) ?? [])].filter(([, count]) => count > 0)
+    return { uid, replicas: slots.map(([id, count]) => ({ id, slots: count })) }
+  }
+
+  #grant(uid: string, replicas: RevisionSlots['replicas']): void {
+    if (replicas.length === 0) this.#granted.delete(uid)
+    else this.#granted.set(uid, new Map(replicas.map(({ id, slots }) => [id, slots])))
+  }
+}
