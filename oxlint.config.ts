@@ -154,7 +154,10 @@ export default defineConfig({
     { files: ['apps/router/**'], rules: mayImport('contracts') },
     { files: ['apps/router/src/redis/**'], rules: mayImport('contracts', 'redis') },
     { files: ['apps/router/src/upstream/**'], rules: mayImport('contracts', 'proxying') },
-    { files: ['apps/router/src/**/*.test.ts'], rules: mayImport('contracts', 'redis', 'processes') },
+    {
+      files: ['apps/router/src/**/*.test.ts', 'apps/router/src/testing/**'],
+      rules: mayImport('contracts', 'redis', 'processes'),
+    },
     { files: ['apps/worker/**'], rules: mayImport('contracts', 'db', 'engine', 'scheduler') },
     { files: ['apps/worker/src/queue/**'], rules: mayImport('contracts', 'db', 'queue', 'redis') },
     { files: ['apps/worker/src/redis/**'], rules: mayImport('contracts', 'redis') },

@@ -1,4 +1,4 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { execFileSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
@@ -8,28 +8,16 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import { eventually, startApp, type App } from './testing/edge.ts'
-import { aReplica, aRevision, aSnapshot, testInstallation } from './testing/routes.ts'
-
-type Handle = { fd: number; close(): void; getsockname(out: { port?: number }): number }
-const { _createServerHandle: createHandle } = net as unknown as {
-  _createServerHandle: (address: string, port: number, family: 4 | 6, fd: number) => Handle
-}
-
-/** A socket that is bound and does not accept: what a supervisor hands to its routers. */
-function bind(): { fd: number; port: number; close(): void } {
-  const handle = createHandle('127.0.0.1', 0, 4, -1)
-  const name: { port?: number } = {}
-  handle.getsockname(name)
-  return { fd: handle.fd, port: name.port ?? 0, close: () => handle.close() }
-}
+import { bindSocket, startRouterProcess, untilRouterReady } from './testing/router-process.ts'
+import { aReplica, aRevision, aSnapshot } from './testing/routes.ts'
 
 /** More than the kernel takes for a client that does not read. */
 const page = Buffer.alloc(16 * 1024 * 1024, 'page')
 
 let folder: string
 let app: App
-const edge = bind()
-const admin = bind()
+const edge = bindSocket()
+const admin = bindSocket()
 const routers: ChildProcess[] = []
 
 beforeAll(async () => {
@@ -56,44 +44,13 @@ afterAll(async () => {
 
 /** A router with nobody around it: no leader, no Redis, only its kept table. */
 function startProcess(): ChildProcess {
-  const router = spawn(process.execPath, [join(import.meta.dirname, 'main.ts')], {
-    env: {
-      BERTH_INSTALLATION: testInstallation,
-      BERTH_HUB_SOCKET: join(folder, 'nobody'),
-      BERTH_ROUTE_TABLE_FILE: join(folder, 'routes.json'),
-      BERTH_EDGE_FDS: '3',
-      BERTH_ADMIN_FD: '4',
-      BERTH_LOG_LEVEL: 'warn',
-    },
-    stdio: ['ignore', 'inherit', 'inherit', edge.fd, admin.fd],
-  })
+  const tableFile = join(folder, 'routes.json')
+  const router = startRouterProcess({ edge, admin, hubSocket: join(folder, 'nobody'), tableFile })
   routers.push(router)
   return router
 }
 
-/** The answer of `/readyz`, and of which process it is. */
-function readiness(): Promise<{ ready: boolean; pid: number } | undefined> {
-  return new Promise((resolve) => {
-    const asked = request(
-      { port: admin.port, host: '127.0.0.1', path: '/readyz', agent: false },
-      (answer) => {
-        answer.resume()
-        resolve({ ready: answer.statusCode === 200, pid: Number(answer.headers['x-berth-pid']) })
-      },
-    )
-    asked.setTimeout(1000, () => asked.destroy())
-    asked.once('error', () => resolve(undefined))
-    asked.end()
-  })
-}
-
-async function untilReady(router: ChildProcess): Promise<void> {
-  await eventually(async () => {
-    expect(router.exitCode).toBeNull()
-    const state = await readiness()
-    return state?.ready === true && state.pid === router.pid
-  }, 40_000)
-}
+const untilReady = (router: ChildProcess) => untilRouterReady(router, admin)
 
 function get(agent: Agent): Promise<number> {
   return new Promise((resolve, reject) => {

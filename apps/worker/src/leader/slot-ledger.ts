@@ -46,7 +46,7 @@ type Report = {
 
 export type SlotLedgerOptions = {
   epoch: number
-  now(): number
+  now: () => number
   /** False while routers of the leader before may still come: then nobody gets more than it has. */
   allHaveCome(): boolean
   send(router: string, frame: SlotsFrame): void
@@ -68,17 +68,22 @@ export function createSlotLedger(options: SlotLedgerOptions) {
     return lastNumber
   }
 
-  /** The only router is alone, all others share. */
-  function settle(): void {
+  /** The only router is alone, all others share. Returns who has been told so now. */
+  function settle(): Set<string> {
+    const told = new Set<string>()
     const hasToShare = sharers.size > 1 || charges.length > 0
     const isOnly = !hasToShare && options.allHaveCome()
     for (const [router, sharer] of sharers) {
       if (isOnly && (!sharer.alone || sharer.askedToShare > 0)) {
         say(router, false)
+        told.add(router)
         sharers.set(router, aSharer({ alone: true, needs: sharer.needs, inFlight: sharer.inFlight }))
-      } else if (hasToShare && sharer.alone && sharer.askedToShare === 0)
+      } else if (hasToShare && sharer.alone && sharer.askedToShare === 0) {
         sharer.askedToShare = say(router, true)
+        told.add(router)
+      }
     }
+    return told
   }
 
   function shareAll(): void {
@@ -105,7 +110,12 @@ export function createSlotLedger(options: SlotLedgerOptions) {
     }
   }
 
-  function asHolder(router: string, sharer: Sharer, uid: string, { concurrency, replicas }: Shared): SlotHolder {
+  function asHolder(
+    router: string,
+    sharer: Sharer,
+    uid: string,
+    { concurrency, replicas }: Shared,
+  ): SlotHolder {
     const all = () => new Map(replicas.map((id) => [id, concurrency]))
     return {
       router,
@@ -183,11 +193,10 @@ export function createSlotLedger(options: SlotLedgerOptions) {
         sharers.set(router, sharer)
         believe(sharer, held)
       }
-      const before = lastNumber
-      settle()
+      const heardSo = settle().has(router)
       const sharer = sharers.get(router)
-      if (sharer && lastNumber === before) {
-        if (sharer.alone) say(router, sharer.askedToShare > 0)
+      if (sharer && !heardSo) {
+        if (sharer.alone) say(router, false)
         else tell(router, sharer, [...sharer.book.keys()], { keep: null, raised: false })
       }
       shareAll()
@@ -218,7 +227,9 @@ export function createSlotLedger(options: SlotLedgerOptions) {
       const sharer = sharers.get(router)
       if (!sharer) return
       sharer.inFlight = new Map(
-        report.revisions.flatMap(({ replicas }) => replicas.map(({ id, inFlight }) => [id, inFlight] as const)),
+        report.revisions.flatMap(({ replicas }) =>
+          replicas.map(({ id, inFlight }) => [id, inFlight] as const),
+        ),
       )
       const before = sharer.needs
       sharer.needs = new Map(report.revisions.map(({ uid, inFlight, queued }) => [uid, inFlight + queued]))

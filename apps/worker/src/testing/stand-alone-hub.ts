@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline'
 import { routeSnapshot } from '@berth/contracts'
 import { pino } from 'pino'
-import { openRouterHub } from '../router-hub.ts'
+import { openRouterHub } from '../leader/router-hub.ts'
 
 /*
  * A hub that leads with a table from its standard input, one snapshot a line, for routers in tests. Arguments: the path

@@ -1,0 +1,139 @@
+import type { ChildProcess } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { Agent, request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { startCountingOrigin, type CountingOrigin } from './testing/counting-origin.ts'
+import { startHubProcess, type HubProcess } from './testing/hub-process.ts'
+import {
+  bindSocket,
+  startRouterProcess,
+  untilRouterReady,
+  type BoundSocket,
+} from './testing/router-process.ts'
+import { aReplica, aRevision, aSnapshot } from './testing/routes.ts'
+import { seeded } from './testing/seeded.ts'
+
+/*
+ * Routers in processes of their own with the leader's real hub between them, and apps that count what they have at once.
+ */
+
+type Door = { edge: BoundSocket; admin: BoundSocket; router: ChildProcess }
+
+let folder: string
+let hub: HubProcess
+let origins: CountingOrigin[] = []
+let doors: Door[] = []
+const agents: Agent[] = []
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'br-'))
+})
+
+afterEach(async () => {
+  for (const agent of agents.splice(0)) agent.destroy()
+  for (const { router, edge, admin } of doors.splice(0)) {
+    if (router.exitCode === null && router.signalCode === null) router.kill('SIGKILL')
+    edge.close()
+    admin.close()
+  }
+  await hub.stop()
+  await Promise.all(origins.splice(0).map((origin) => origin.close()))
+  await rm(folder, { recursive: true, force: true })
+})
+
+/** Two routers in front of so many replicas, with a request timeout of two seconds. */
+async function startTwoRouters(concurrency: number, replicas: number): Promise<[Door, Door]> {
+  const goesOn = concurrency <= 3
+  origins = await Promise.all(Array.from({ length: replicas }, () => startCountingOrigin({ goesOn })))
+  const routes = origins.map(({ port }, index) => aReplica(`r${index}`, port))
+  const revision = aRevision({ concurrency, timeoutMs: 2000, replicas: routes })
+  hub = await startHubProcess(join(folder, 's'), aSnapshot({ revisions: [revision] }))
+  const first = await openDoor()
+  return [first, await openDoor()]
+}
+
+async function openDoor(): Promise<Door> {
+  const sockets = { edge: bindSocket(), admin: bindSocket() }
+  const door = { ...sockets, router: startRouter(sockets) }
+  doors.push(door)
+  await untilRouterReady(door.router, door.admin)
+  return door
+}
+
+function startRouter({ edge, admin }: { edge: BoundSocket; admin: BoundSocket }): ChildProcess {
+  const tableFile = join(folder, `${edge.port}.json`)
+  return startRouterProcess({ edge, admin, hubSocket: join(folder, 's'), tableFile })
+}
+
+/** The status of one answer; rejects when there is none. */
+function ask(door: Door, agent: Agent, workMs: number, leaveAfterMs?: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const asked = request(
+      {
+        port: door.edge.port,
+        host: '127.0.0.1',
+        agent,
+        path: leaveAfterMs === undefined ? `/${workMs}` : `/${workMs}?leaves`,
+        headers: { host: 'hello.localhost' },
+      },
+      (answer) => {
+        answer.once('error', reject)
+        answer.once('end', () => resolve(answer.statusCode ?? 0))
+        answer.resume()
+      },
+    )
+    asked.once('error', reject)
+    asked.end()
+    if (leaveAfterMs !== undefined) setTimeout(() => asked.destroy(), leaveAfterMs)
+  })
+}
+
+type Tally = { answered: number; failed: unknown[] }
+
+/** So many clients ask one after the other until `until` says so. One of ten requests is left by its client. */
+async function load(door: Door, clients: number, seed: number, until: () => boolean): Promise<Tally> {
+  const agent = new Agent({ keepAlive: true, maxSockets: clients })
+  agents.push(agent)
+  const random = seeded(seed)
+  const tally: Tally = { answered: 0, failed: [] }
+  const client = async () => {
+    while (!until()) {
+      const leaves = random() < 0.1
+      const workMs = Math.ceil(random() * 8)
+      const asked = ask(door, agent, workMs, leaves ? random() * 10 : undefined)
+      await asked.then(
+        (status) => (status === 200 ? (tally.answered += 1) : tally.failed.push(status)),
+        (error: unknown) => leaves || tally.failed.push(error),
+      )
+    }
+  }
+  await Promise.all(Array.from({ length: clients }, client))
+  return tally
+}
+
+const peaks = () => origins.map((origin) => origin.peak())
+const seen = () => origins.reduce((sum, origin) => sum + origin.seen(), 0)
+
+describe('two routers', () => {
+  test.for([
+    { concurrency: 1, replicas: 3 },
+    { concurrency: 3, replicas: 2 },
+    { concurrency: 20, replicas: 2 },
+  ])(
+    'never send a replica more than $concurrency at once, whoever leaves',
+    async ({ concurrency, replicas }) => {
+      const [a, b] = await startTwoRouters(concurrency, replicas)
+      const clients = concurrency * replicas + 2
+      const enough = () => seen() >= 3000
+      const tallies = await Promise.all([load(a, clients, 1, enough), load(b, clients, 2, enough)])
+      expect(tallies.map(({ failed }) => failed)).toEqual([[], []])
+      expect(Math.max(...peaks())).toBeLessThanOrEqual(concurrency)
+      expect(Math.min(...peaks())).toBeGreaterThan(concurrency * 0.6)
+      // Both get their part: neither starves while the other is just as busy.
+      const answered = tallies.map((tally) => tally.answered)
+      expect(Math.min(...answered)).toBeGreaterThan(Math.max(...answered) / 4)
+    },
+  )
+})
