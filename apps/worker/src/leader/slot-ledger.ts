@@ -30,8 +30,8 @@ type Sharer = {
   /** Of each revision: the newest frame that named it, what that asked the router to keep, when it got slots. */
   sent: Map<string, { number: number; keep: number | null; raisedAt: number }>
   needs: Map<string, number>
-  /** In flight by replica, in its last report. */
-  inFlight: Map<string, number>
+  /** In flight by replica, in its last report; undefined for one that was there before this leader and has not sent any. */
+  inFlight: Map<string, number> | undefined
 }
 type Shared = { concurrency: number; timeoutMs: number; replicas: string[] }
 type Charge = { router: string; revision: string; replica: string; slots: number; until: number }
@@ -156,7 +156,7 @@ export function createSlotLedger(options: SlotLedgerOptions) {
       if (ended && concurrency > maxKeptConcurrency) continue
       const held = sharer.alone ? new Map(replicas.map((id) => [id, concurrency])) : sharer.book.get(uid)
       for (const [replica, slots] of held ?? []) {
-        const reported = Math.min(slots, sharer.inFlight.get(replica) ?? 0)
+        const reported = Math.min(slots, sharer.inFlight ? (sharer.inFlight.get(replica) ?? 0) : slots)
         const charge = { router, revision: uid, replica }
         if (reported > 0) charges.push({ ...charge, slots: reported, until: now() + timeoutMs })
         const until = now() + Math.min(unreportedMs, timeoutMs)
@@ -188,7 +188,7 @@ export function createSlotLedger(options: SlotLedgerOptions) {
       // What it has been sent since may be on its way.
       if (known && !known.alone && held.shared) believe(known, held)
       else {
-        const { needs, inFlight } = known ?? {}
+        const { needs, inFlight = held.epoch === 0 && held.shared ? new Map() : undefined } = known ?? {}
         const sharer = aSharer({ alone: !held.shared, needs, inFlight })
         sharers.set(router, sharer)
         believe(sharer, held)
@@ -282,8 +282,8 @@ export function createSlotLedger(options: SlotLedgerOptions) {
 function aSharer({
   alone,
   needs = new Map(),
-  inFlight = new Map(),
-}: Pick<Sharer, 'alone'> & { [Key in 'needs' | 'inFlight']?: Sharer[Key] | undefined }): Sharer {
+  inFlight,
+}: Pick<Sharer, 'alone' | 'inFlight'> & { needs?: Sharer['needs'] | undefined }): Sharer {
   return { alone, askedToShare: 0, book: new Map(), sent: new Map(), needs, inFlight }
 }
 

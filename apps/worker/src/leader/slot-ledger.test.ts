@@ -1,0 +1,147 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { SlotWorld, type SlotRouter } from './testing/slot-world.ts'
+
+const ofRouter = [
+  'ask',
+  'ask',
+  'end',
+  'hear',
+  'hear',
+  'tell',
+  'tell',
+  'report',
+  'cut',
+  'kill',
+  'leave',
+] as const
+const ofAll = ['start', 'pass', 'elect', 'settle'] as const
+const step = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({ what: fc.constantFrom(...ofRouter), nth: fc.nat(3), first: fc.boolean() }),
+  },
+  { weight: 1, arbitrary: fc.record({ what: fc.constantFrom(...ofAll), ms: fc.nat(20_000) }) },
+)
+type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never
+
+function doStep(world: SlotWorld, step: Step): void {
+  if ('ms' in step) {
+    if (step.what === 'pass') world.pass(step.ms)
+    else if (step.what !== 'start' || world.routers.length < 4) world[step.what]()
+    return
+  }
+  const router = world.routers[step.nth % Math.max(1, world.routers.length)]
+  if (!router) return
+  if (step.what === 'end') router.end(world.replicas[step.first ? 0 : 1] ?? '')
+  else if (step.what === 'leave') finish(world, router)
+  else if (step.what === 'tell' || step.what === 'cut' || step.what === 'kill') world[step.what](router)
+  else router[step.what]()
+}
+
+function finish(world: SlotWorld, router: SlotRouter): void {
+  for (const id of world.replicas) while ((router.inFlight.get(id) ?? 0) > 0) router.end(id)
+  world.leave(router)
+}
+
+/** A world with so many routers that have heard all there is to hear. */
+function aWorld(concurrency: number, routers: number): SlotWorld {
+  const world = new SlotWorld(concurrency)
+  for (let nth = 0; nth < routers; nth += 1) {
+    world.start()
+    world.settle()
+  }
+  return world
+}
+
+/** How many requests the router can have in flight once everybody has heard what it needs. */
+function fill(world: SlotWorld, router: SlotRouter): number {
+  let begun = 0
+  for (let round = 0; round < 100; round += 1) {
+    while (router.ask()) begun += 1
+    world.settle()
+    world.pass(60)
+  }
+  return begun
+}
+
+describe('the ledger of slots', () => {
+  test('never lets a replica have more than its concurrency, whoever comes, goes, dies or leads', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(1, 2, 3, 5),
+        fc.array(step, { minLength: 20, maxLength: 200, size: 'max' }),
+        (concurrency, steps) => {
+          const world = aWorld(concurrency, 2)
+          for (const each of steps) {
+            doStep(world, each)
+            for (const id of world.replicas) expect(world.inFlight(id)).toBeLessThanOrEqual(concurrency)
+          }
+        },
+      ),
+      { numRuns: 1500 },
+    )
+  }, 60_000)
+
+  test('has every slot in use again when all is over, wherever the requests come in', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(1, 2, 5),
+        fc.array(step, { minLength: 20, maxLength: 100, size: 'max' }),
+        (concurrency, steps) => {
+          const world = aWorld(concurrency, 2)
+          for (const each of steps) doStep(world, each)
+          world.start()
+          for (const router of world.routers) {
+            for (const id of world.replicas) while ((router.inFlight.get(id) ?? 0) > 0) router.end(id)
+            router.report()
+          }
+          world.settle()
+          world.pass(60_000)
+          const last = world.routers.at(-1)
+          expect(last && fill(world, last)).toBe(concurrency * world.replicas.length)
+        },
+      ),
+      { numRuns: 300 },
+    )
+  }, 60_000)
+
+  test('says nothing more to the only router than that it is alone', () => {
+    const world = new SlotWorld(1)
+    world.start()
+    const [router] = world.routers
+    if (router) world.tell(router)
+    expect(router?.fromLeader).toMatchObject([{ shared: false, revisions: [] }])
+    world.settle()
+    expect(router && fill(world, router)).toBe(2)
+    expect(router?.fromLeader).toEqual([])
+  })
+
+  test('keeps the slots of a router that was killed from all others until its requests are over', () => {
+    const world = aWorld(1, 2)
+    const [first, second] = world.routers
+    first?.ask()
+    first?.report()
+    world.settle()
+    first?.ask()
+    if (first) world.kill(first)
+    expect(second && fill(world, second)).toBe(1)
+    world.pass(60_000)
+    expect(second && fill(world, second)).toBe(1)
+  })
+
+  test('gives two routers that are both busy about the same', () => {
+    const world = aWorld(3, 2)
+    for (let round = 0; round < 40; round += 1) {
+      for (const router of world.routers) {
+        while (router.ask()) router.report()
+        const replica = world.replicas.find((id) => (router.inFlight.get(id) ?? 0) > 0)
+        if (replica !== undefined) router.end(replica)
+      }
+      world.settle()
+      world.pass(60)
+    }
+    const used = world.routers.map(({ inFlight }) => [...inFlight.values()].reduce((a, b) => a + b, 0))
+    expect(Math.min(...used)).toBeGreaterThanOrEqual(2)
+  })
+})
