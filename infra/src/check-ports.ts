@@ -1,7 +1,7 @@
 import { Failure } from './failure.ts'
 import { accountName } from './machine/accounts.ts'
 import { portHolder, portState } from './machine/port-holder.ts'
-import { type PortName, portVariables, type Settings } from './settings.ts'
+import { type PortName, portVariables, routerAdminPorts, type Settings } from './settings.ts'
 
 const purposes: Record<PortName, string> = {
   edge: 'the services',
@@ -12,10 +12,9 @@ const purposes: Record<PortName, string> = {
 }
 
 /** Throws one Failure that names every port that cannot be had, why, and the variable that moves it. */
-export async function checkPorts({ ports }: Settings): Promise<void> {
+export async function checkPorts(settings: Settings): Promise<void> {
   const problems: string[] = []
-  for (const name of Object.keys(portVariables) as PortName[]) {
-    const port = ports[name]
+  for (const { name, port } of wantedPorts(settings)) {
     const states = [await portState(port, '127.0.0.1')]
     // The edge alone listens on both; a machine without IPv6 has no ::1 and needs none.
     if (name === 'edge') states.push(await portState(port, '::1'))
@@ -23,6 +22,13 @@ export async function checkPorts({ ports }: Settings): Promise<void> {
     else if (states.includes('forbidden')) problems.push(forbiddenPort(name, port))
   }
   if (problems.length > 0) throw new Failure(problems.join('\n'))
+}
+
+function wantedPorts(settings: Settings): { name: PortName; port: number }[] {
+  return (Object.keys(portVariables) as PortName[]).flatMap((name) => {
+    const wanted = name === 'routerAdmin' ? routerAdminPorts(settings) : [settings.ports[name]]
+    return wanted.map((port) => ({ name, port }))
+  })
 }
 
 /** "Port 8080 for the services is taken by nginx (pid 812); stop it, or set BERTH_EDGE_PORT ..." */

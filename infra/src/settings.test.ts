@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { Failure } from './failure.ts'
-import { parseSettings } from './settings.ts'
+import { parseSettings, routerAdminPorts } from './settings.ts'
 
 const parse = (env: Record<string, string>) => parseSettings(env, '/opt/berth', '/home/ada')
 
@@ -15,6 +15,15 @@ test('the defaults are the documented ports and a data folder inside the project
   })
   expect(settings.data).toBe('/opt/berth/.berth')
   expect(settings.databaseUrl).toBeUndefined()
+})
+
+test('each router needs an admin port that nothing else has', () => {
+  expect(routerAdminPorts(parse({ BERTH_ROUTERS: '3' }))).toEqual([8082, 8092, 8102])
+  expect(() => parse({ BERTH_ROUTERS: '2', BERTH_API_PORT: '8092' })).toThrow(
+    'with BERTH_ROUTERS=2 a router would need 8092 as its admin port',
+  )
+  for (const routers of ['0', '17', '-1', '1.5', 'two'])
+    expect(() => parse({ BERTH_ROUTERS: routers })).toThrow(`BERTH_ROUTERS is "${routers}"`)
 })
 
 test('a relative data folder starts where the command was typed', () => {

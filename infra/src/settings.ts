@@ -12,12 +12,23 @@ export const portVariables = {
 export type PortName = keyof typeof portVariables
 export type Ports = Readonly<Record<PortName, number>>
 
+/** More than cores that a machine has for them. */
+const maxRouters = 16
+const adminPortStep = 10
+
+/** Where the routers tell of their health, the first on the port of the settings and each further one 10 above. */
+export function routerAdminPorts({ ports, routers }: Pick<Settings, 'ports' | 'routers'>): number[] {
+  return Array.from({ length: routers }, (_, index) => ports.routerAdmin + index * adminPortStep)
+}
+
 export type Settings = Readonly<{
   /** The folder that holds package.json and the `berth` entry. */
   project: string
   /** $BERTH_DATA, absolute. */
   data: string
   ports: Ports
+  /** How many routers share the edge. */
+  routers: number
   domain: string
   networkCidr: string
   trustedProxies: string
@@ -48,6 +59,11 @@ export function parseSettings(env: NodeJS.ProcessEnv, project: string, cwd: stri
     }),
   ) as Record<PortName, number>
   problems.push(...sharedPorts(ports))
+  const routersText = env['BERTH_ROUTERS'] || '1'
+  const routers = Number(routersText)
+  if (/^[0-9]{1,2}$/.test(routersText) && routers >= 1 && routers <= maxRouters)
+    problems.push(...unusableAdminPorts(ports, routers))
+  else problems.push(`BERTH_ROUTERS is "${routersText}" and must be a whole number from 1 to ${maxRouters}`)
   const dockerHost = env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock'
   if (!dockerHost.startsWith('unix:///'))
     problems.push(`DOCKER_HOST is "${dockerHost}" and must be a unix:// socket; add other engines as nodes`)
@@ -63,6 +79,7 @@ export function parseSettings(env: NodeJS.ProcessEnv, project: string, cwd: stri
     project,
     data: isAbsolute(data) ? data : resolve(cwd, data),
     ports: Object.freeze(ports),
+    routers,
     domain,
     networkCidr,
     trustedProxies: env['BERTH_TRUSTED_PROXIES'] ?? '',
@@ -101,6 +118,12 @@ function sharedPorts(ports: Ports): string[] {
     if (twin === undefined) return []
     return [`${portVariables[name].variable} and ${portVariables[twin].variable} are both ${ports[name]}`]
   })
+}
+
+function unusableAdminPorts(ports: Ports, routers: number): string[] {
+  const further = routerAdminPorts({ ports, routers }).slice(1)
+  const bad = further.filter((port) => port > 65_535 || Object.values(ports).includes(port))
+  return bad.map((port) => `with BERTH_ROUTERS=${routers} a router would need ${port} as its admin port`)
 }
 
 function nonEmpty(text: string | undefined): string | undefined {

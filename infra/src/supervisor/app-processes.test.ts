@@ -19,7 +19,7 @@ const context = (env: Record<string, string> = {}) => ({
   data,
   run: runFolderAt('/run/b'),
   shelter: { path: (real: string) => real, enter: (command: readonly string[]) => ({ command }) },
-  sockets: { edge: [20, 21], admin: 22 },
+  sockets: { edge: [20, 21], admin: [22, 23] },
 })
 
 test('the router gets its sockets by number and no secret but its own Redis password', () => {
@@ -40,7 +40,28 @@ test('the router gets its sockets by number and no secret but its own Redis pass
 })
 
 test('its descriptors are the edge sockets and then the admin socket', () => {
-  expect(appProcesses(context()).router.descriptors).toEqual([20, 21, 22])
+  expect(appProcesses(context()).routers.map(({ descriptors }) => descriptors)).toEqual([[20, 21, 22]])
+})
+
+test('several routers share the edge and have a name, an admin port and a table each', () => {
+  const { routers } = appProcesses(context({ BERTH_ROUTERS: '2', BERTH_ROUTER_NAME: 'edge' }))
+  expect(routers.map(({ name }) => name)).toEqual(['router', 'router-2'])
+  expect(routers.map(({ descriptors }) => descriptors)).toEqual([
+    [20, 21, 22],
+    [20, 21, 23],
+  ])
+  expect(routers.map(({ env }) => env)).toMatchObject([
+    {
+      BERTH_ROUTER_NAME: 'edge',
+      BERTH_ROUTER_ADMIN_PORT: '8082',
+      BERTH_ROUTE_TABLE_FILE: '/run/b/router/routes.json',
+    },
+    {
+      BERTH_ROUTER_NAME: 'edge-2',
+      BERTH_ROUTER_ADMIN_PORT: '8092',
+      BERTH_ROUTE_TABLE_FILE: '/run/b/router/routes-2.json',
+    },
+  ])
 })
 
 test('API and worker get the private stores, or those that the caller names', () => {

@@ -1,9 +1,10 @@
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { DataFolder } from '../data-folder.ts'
 import { callHttp } from '../http-call.ts'
 import { isRoot, routerAccount } from '../machine/accounts.ts'
 import type { RunFolder } from '../run-folder.ts'
-import type { Settings } from '../settings.ts'
+import { routerAdminPorts, type Settings } from '../settings.ts'
 import { privateDatabaseUrl } from '../stores/postgres.ts'
 import { privateRedisUrls } from '../stores/redis.ts'
 import type { ProcessSpec } from './process-spec.ts'
@@ -14,8 +15,8 @@ export type AppContext = {
   data: DataFolder
   run: RunFolder
   shelter: Shelter
-  /** Sockets that the supervisor has bound for the router. */
-  sockets: { edge: readonly number[]; admin: number }
+  /** Sockets that the supervisor has bound for the routers: the edge for all of them, an admin port for each. */
+  sockets: { edge: readonly number[]; admin: readonly number[] }
 }
 
 const stopGraceMs = 10_000
@@ -42,19 +43,23 @@ function appEnvironment({ settings, data, run }: AppContext): Record<string, str
 
 /**
  * The router gets no database, no key and no token: only what it needs to serve. Of a foreign Redis it gets the user
- * that was made for it and no other: `REDIS_URL` may do everything.
+ * that was made for it and no other: `REDIS_URL` may do everything. `index` counts the routers from 0.
  */
-export function routerEnvironment(context: AppContext): Record<string, string> {
+export function routerEnvironment(context: AppContext, index = 0): Record<string, string> {
   const { settings, data, run, sockets } = context
   const edge = sockets.edge.map((_, index) => 3 + index)
   const ownRedis = settings.redisUrl === undefined ? privateRedisUrls(data, run).router : undefined
   const redis = settings.routerRedisUrl ?? ownRedis
+  const named = settings.passedOn['BERTH_ROUTER_NAME']
+  const tableFile = index === 0 ? run.routeTable : run.routeTable.replace(/\.json$/, `-${index + 1}.json`)
   return {
     ...commonEnvironment(settings, ['BERTH_DATA', 'BERTH_MASTER_KEY_FILE', 'BERTH_ADMIN_TOKEN_FILE']),
     BERTH_INSTALLATION: data.installation,
     ...(redis === undefined ? {} : { BERTH_ROUTER_REDIS_URL: redis }),
     BERTH_HUB_SOCKET: run.hubSocket,
-    BERTH_ROUTE_TABLE_FILE: run.routeTable,
+    BERTH_ROUTE_TABLE_FILE: tableFile,
+    BERTH_ROUTER_ADMIN_PORT: String(routerAdminPorts(settings)[index]),
+    ...(index === 0 ? {} : { BERTH_ROUTER_NAME: `${named || hostname()}-${index + 1}` }),
     BERTH_TRUSTED_PROXIES: settings.trustedProxies,
     BERTH_EDGE_FDS: edge.join(','),
     BERTH_ADMIN_FD: String(3 + edge.length),
@@ -77,8 +82,10 @@ function commonEnvironment(settings: Settings, without: readonly string[] = []):
   }
 }
 
-/** API, worker and router, in the order in which they start. */
-export function appProcesses(context: AppContext): Record<'api' | 'worker' | 'router', ProcessSpec> {
+export type AppProcesses = { api: ProcessSpec; worker: ProcessSpec; routers: ProcessSpec[] }
+
+/** API, worker and routers, in the order in which they start. */
+export function appProcesses(context: AppContext): AppProcesses {
   const { project, ports } = context.settings
   const env = appEnvironment(context)
   const node = join(project, 'node_modules/.bin/node')
@@ -92,24 +99,30 @@ export function appProcesses(context: AppContext): Record<'api' | 'worker' | 'ro
     stopSignal: 'SIGTERM',
     stopGraceMs,
   })
-  const { shelter, sockets } = context
-  const sheltered = main('router').map((part) => shelter.path(part))
   return {
     api: app('api', ports.api),
     // Group members may use the worker's sockets: the router's group is on the folder of the hub.
     worker: { ...app('worker', ports.workerAdmin), umask: 0o007 },
-    router: {
-      name: 'router',
-      ...shelter.enter(sheltered, isRoot() ? routerAccount : undefined),
-      env: routerEnvironment(context),
-      cwd: '/',
-      descriptors: [...sockets.edge, sockets.admin],
-      checkReady: (pid) => answersReady(ports.routerAdmin, pid),
-      stopSignal: 'SIGTERM',
-      stopGraceMs,
-      handover: true,
-      drainGraceMs,
-    },
+    routers: routerAdminPorts(context.settings).map((port, index) => routerProcess(context, port, index)),
+  }
+}
+
+/** "router", then "router-2", "router-3" and so on. */
+function routerProcess(context: AppContext, port: number, index: number): ProcessSpec {
+  const { shelter, sockets, settings } = context
+  const parts = ['node_modules/.bin/node', 'apps/router/src/main.ts']
+  const command = parts.map((part) => shelter.path(join(settings.project, part)))
+  return {
+    name: index === 0 ? 'router' : `router-${index + 1}`,
+    ...shelter.enter(command, isRoot() ? routerAccount : undefined),
+    env: routerEnvironment(context, index),
+    cwd: '/',
+    descriptors: [...sockets.edge, ...sockets.admin.slice(index, index + 1)],
+    checkReady: (pid) => answersReady(port, pid),
+    stopSignal: 'SIGTERM',
+    stopGraceMs,
+    handover: true,
+    drainGraceMs,
   }
 }
 

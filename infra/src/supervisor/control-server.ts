@@ -34,7 +34,7 @@ export async function serveControl(socketPath: string, actions: ControlActions):
 }
 
 async function answer(request: string, actions: ControlActions, outgoing: ServerResponse): Promise<void> {
-  const [, verb, name] = /^POST \/(restart|pause|resume)\/([a-z-]+)$/.exec(request) ?? []
+  const [, verb, name] = /^POST \/(restart|pause|resume)\/([a-z0-9-]+)$/.exec(request) ?? []
   if (request === 'GET /status') {
     send(outgoing, 200, actions.status())
   } else if (name !== undefined && (verb === 'restart' || verb === 'pause' || verb === 'resume')) {

@@ -72,7 +72,8 @@ const stopOrder = ['supervisor', 'router', 'api', 'worker', 'registry', 'redis',
 
 /** Ends everything that an earlier supervisor left running. Returns the names, in the order they went. */
 export async function stopLeftovers(file: string): Promise<string[]> {
-  const rank = ({ name }: RecordedProcess) => (stopOrder.indexOf(name) + 1 || stopOrder.length) - 1
+  const kindOf = ({ name }: RecordedProcess) => name.replace(/-[0-9]+$/, '')
+  const rank = (entry: RecordedProcess) => (stopOrder.indexOf(kindOf(entry)) + 1 || stopOrder.length) - 1
   const left = readRecord(file).toSorted((a, b) => rank(a) - rank(b))
   for (const entry of left) {
     await stopProcess(entry, entry.name === 'supervisor' ? 'SIGKILL' : entry.stopSignal, leftoverGraceMs)

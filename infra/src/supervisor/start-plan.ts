@@ -1,17 +1,17 @@
 import type { DataFolder } from '../data-folder.ts'
 import { Failure } from '../failure.ts'
 import type { RunFolder } from '../run-folder.ts'
-import type { Settings } from '../settings.ts'
+import { routerAdminPorts, type Settings } from '../settings.ts'
 import { postgresProcess, preparePostgres } from '../stores/postgres.ts'
 import { prepareRedis, redisProcess } from '../stores/redis.ts'
 import { prepareRegistry, registryProcess } from '../stores/registry.ts'
 import { appProcesses, migration } from './app-processes.ts'
-import { bindSocket } from './listening-socket.ts'
+import { bindSocket, type ListeningSocket } from './listening-socket.ts'
 import { openCode } from './open-code.ts'
 import { chooseShelter } from './shelter.ts'
 import type { StartPlan } from './supervisor.ts'
 
-/** Prepares folders and configuration, binds the router's sockets, and says what to start in which order. */
+/** Prepares folders and configuration, binds the routers' sockets, and says what to start in which order. */
 export async function startPlan(settings: Settings, data: DataFolder, run: RunFolder): Promise<StartPlan> {
   const { ports } = settings
   await openCode(settings.project)
@@ -29,15 +29,17 @@ export async function startPlan(settings: Settings, data: DataFolder, run: RunFo
   stores.push(registryProcess(settings, run, shelter))
 
   const edge4 = bindSocket('127.0.0.1', ports.edge)
-  const admin = bindSocket('127.0.0.1', ports.routerAdmin)
-  if (edge4 === undefined || admin === undefined) throw new Failure('127.0.0.1 cannot be listened on.')
+  const admin = routerAdminPorts(settings).flatMap((port) => bindSocket('127.0.0.1', port) ?? [])
+  if (edge4 === undefined || admin.length < settings.routers)
+    throw new Failure('127.0.0.1 cannot be listened on.')
   const edge6 = bindSocket('::1', ports.edge)
-  const edge = [edge4, ...(edge6 === undefined ? [] : [edge6])].map(({ descriptor }) => descriptor)
-  const context = { settings, data, run, shelter, sockets: { edge, admin: admin.descriptor } }
+  const descriptorOf = ({ descriptor }: ListeningSocket) => descriptor
+  const edge = [edge4, ...(edge6 === undefined ? [] : [edge6])].map(descriptorOf)
+  const context = { settings, data, run, shelter, sockets: { edge, admin: admin.map(descriptorOf) } }
   const apps = appProcesses(context)
   return {
     stores,
     migrate: migration(context),
-    apps: [apps.api, apps.worker, apps.router],
+    apps: [apps.api, apps.worker, ...apps.routers],
   }
 }
