@@ -1,10 +1,12 @@
 import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { startCountingOrigin, type CountingOrigin } from './testing/counting-origin.ts'
+import { eventually } from './testing/edge.ts'
 import { startHubProcess, type HubProcess } from './testing/hub-process.ts'
 import {
   bindSocket,
@@ -136,4 +138,78 @@ describe('two routers', () => {
       expect(Math.min(...answered)).toBeGreaterThan(Math.max(...answered) / 4)
     },
   )
+})
+
+describe('a router that is replaced', () => {
+  test.for([1, 20])(
+    'hands its slots over with concurrency %i, and no request is lost',
+    async (concurrency) => {
+      const [a, b] = await startTwoRouters(concurrency, 2)
+      let over = false
+      const loads = [load(a, concurrency + 1, 3, () => over), load(b, concurrency + 1, 4, () => over)]
+      for (let swap = 0; swap < 2; swap += 1) {
+        const old = a.router
+        a.router = startRouter(a)
+        await untilRouterReady(a.router, a.admin)
+        old.kill('SIGTERM')
+        expect(await once(old, 'exit')).toEqual([0, null])
+        const before = seen()
+        await eventually(() => seen() > before + 300)
+      }
+      over = true
+      const tallies = await Promise.all(loads)
+      expect(tallies.map(({ failed }) => failed)).toEqual([[], []])
+      expect(Math.max(...peaks())).toBeLessThanOrEqual(concurrency)
+    },
+  )
+})
+
+describe('a router that is killed', () => {
+  test.for([1, 20])(
+    'takes nothing of the others with it, and no replica gets more than %i of what it left',
+    async (concurrency) => {
+      const [a, b] = await startTwoRouters(concurrency, 4)
+      let over = false
+      const survivor = load(b, 2 * concurrency, 5, () => over)
+      for (let kill = 0; kill < 2; kill += 1) {
+        const { router } = a
+        const victim = load(a, 2 * concurrency, 6 + kill, () => router.signalCode !== null)
+        const before = seen()
+        await eventually(() => seen() > before + 300)
+        a.router.kill('SIGKILL')
+        await once(a.router, 'exit')
+        a.router = startRouter(a)
+        await untilRouterReady(a.router, a.admin)
+        await victim
+        await eventually(async () => (await ask(a, new Agent(), 1)) === 200)
+      }
+      over = true
+      const { answered, failed } = await survivor
+      expect(failed.length).toBeLessThanOrEqual(answered * 0.005)
+      expect(Math.max(...peaks())).toBeLessThanOrEqual(concurrency)
+    },
+  )
+})
+
+describe('slots', () => {
+  test('follow the requests, and nobody starves', async () => {
+    const [a, b] = await startTwoRouters(2, 4)
+    const agent = new Agent({ keepAlive: true })
+    agents.push(agent)
+    // All of them are at the router that came first; then the other one asks for as many as there are.
+    for (const door of [b, a, b]) {
+      const asked = Array.from({ length: 8 }, () => ask(door, agent, 500))
+      await eventually(() => origins.reduce((sum, origin) => sum + origin.inFlight(), 0) === 8)
+      expect(await Promise.all(asked)).toEqual(Array.from({ length: 8 }, () => 200))
+    }
+    // One request among many at the other router.
+    let over = false
+    const many = Array.from({ length: 30 }, async () => {
+      while (!over) expect(await ask(b, agent, 20)).toBe(200)
+    })
+    for (let round = 0; round < 20; round += 1) expect(await ask(a, agent, 1)).toBe(200)
+    over = true
+    await Promise.all(many)
+    expect(Math.max(...peaks())).toBe(2)
+  })
 })

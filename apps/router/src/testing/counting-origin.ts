@@ -3,6 +3,7 @@ import { startApp, type App } from './edge.ts'
 export type CountingOrigin = App & {
   /** The most requests that it has had at once. */
   peak(): number
+  inFlight(): number
   seen(): number
 }
 
@@ -40,5 +41,5 @@ export async function startCountingOrigin({ goesOn }: { goesOn: boolean }): Prom
     // Long before the response is told that its connection is closed.
     if (!goesOn) for (const event of ['end', 'error']) socket.once(event, over)
   })
-  return { ...app, peak: () => peak, seen: () => seen }
+  return { ...app, peak: () => peak, inFlight: () => inFlight, seen: () => seen }
 }
