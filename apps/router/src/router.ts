@@ -84,7 +84,13 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
   const countWake = ({ route }: RevisionAdmission) => metrics.woke(route.project, route.service)
 
   function tellGivenBack(): void {
-    link.send({ kind: 'slots-held', ...slots.held(givenBack) })
+    const held = slots.held(givenBack)
+    const needOf = (uid: string) => {
+      const { inFlight = 0, queued = 0 } = revisions.get(uid) ?? {}
+      return inFlight + queued
+    }
+    const told = held.revisions.map((revision) => ({ ...revision, need: needOf(revision.uid) }))
+    link.send({ kind: 'slots-held', ...held, revisions: told })
     givenBack.clear()
   }
 

@@ -21,6 +21,9 @@ import { seeded } from './testing/seeded.ts'
  * Routers in processes of their own with the leader's real hub between them, and apps that count what they have at once.
  */
 
+/** Processes that start on a machine with other work to do. */
+const timeout = 240_000
+
 type Door = { edge: BoundSocket; admin: BoundSocket; router: ChildProcess }
 
 let folder: string
@@ -45,12 +48,16 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-/** Two routers in front of so many replicas, with a request timeout of two seconds. */
-async function startTwoRouters(concurrency: number, replicas: number): Promise<[Door, Door]> {
+/** Two routers in front of so many replicas. */
+async function startTwoRouters(
+  concurrency: number,
+  replicas: number,
+  timeoutMs = 60_000,
+): Promise<[Door, Door]> {
   const goesOn = concurrency <= 3
   origins = await Promise.all(Array.from({ length: replicas }, () => startCountingOrigin({ goesOn })))
   const routes = origins.map(({ port }, index) => aReplica(`r${index}`, port))
-  const revision = aRevision({ concurrency, timeoutMs: 2000, replicas: routes })
+  const revision = aRevision({ concurrency, timeoutMs, queueDeadlineMs: timeoutMs, replicas: routes })
   hub = await startHubProcess(join(folder, 's'), aSnapshot({ revisions: [revision] }))
   const first = await openDoor()
   return [first, await openDoor()]
@@ -125,6 +132,7 @@ describe('two routers', () => {
     { concurrency: 20, replicas: 2 },
   ])(
     'never send a replica more than $concurrency at once, whoever leaves',
+    { timeout },
     async ({ concurrency, replicas }) => {
       const [a, b] = await startTwoRouters(concurrency, replicas)
       const clients = concurrency * replicas + 2
@@ -166,9 +174,10 @@ describe('a router that is replaced', () => {
 
 describe('a router that is killed', () => {
   test.for([1, 20])(
-    'takes nothing of the others with it, and no replica gets more than %i of what it left',
+    'takes nothing of the others with it, and no replica gets more than %i at once',
+    { timeout },
     async (concurrency) => {
-      const [a, b] = await startTwoRouters(concurrency, 4)
+      const [a, b] = await startTwoRouters(concurrency, 4, 5000)
       let over = false
       const survivor = load(b, 2 * concurrency, 5, () => over)
       for (let kill = 0; kill < 2; kill += 1) {
@@ -192,7 +201,7 @@ describe('a router that is killed', () => {
 })
 
 describe('slots', () => {
-  test('follow the requests, and nobody starves', async () => {
+  test('follow the requests, and nobody starves', { timeout }, async () => {
     const [a, b] = await startTwoRouters(2, 4)
     const agent = new Agent({ keepAlive: true })
     agents.push(agent)

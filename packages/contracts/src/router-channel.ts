@@ -18,13 +18,13 @@ export type RevisionSlots = z.infer<typeof revisionSlots>
 /**
  * What a router may use, as it sees it after the leader's frame (`epoch`, `number`), 0 and 0 before the first. While
  * `shared` is false it counts alone: every slot of every replica is its own, and `revisions` is empty. Otherwise it
- * never has more in flight than the slots that it has.
+ * never has more in flight than the slots that it has. `need` is what it has in flight and queued of a revision.
  */
 export const slotsHeld = z.object({
   epoch: z.int(),
   number: z.int(),
   shared: z.boolean(),
-  revisions: z.array(revisionSlots),
+  revisions: z.array(revisionSlots.extend({ need: z.int().optional() })),
 })
 export type SlotsHeld = z.infer<typeof slotsHeld>
 

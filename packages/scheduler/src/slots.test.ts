@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { fairShares, shareSlots, type SharedRevision, type SlotHolder } from './slots.ts'
 
-function holder(router: string, need: number, granted: Record<string, number>, settled = true): SlotHolder {
-  return { router, need, granted: new Map(Object.entries(granted)), settled }
+function holder(router: string, need: number, granted: Record<string, number>): SlotHolder {
+  return { router, need, granted: new Map(Object.entries(granted)) }
 }
 
 function shares(changes: Partial<SharedRevision> & Pick<SharedRevision, 'holders'>) {
@@ -61,13 +61,6 @@ describe('sharing a revision', () => {
     ])
   })
 
-  test('leaves what it needs to a router that has just got it', () => {
-    const all = { r1: 1, r2: 1 }
-    const taken = (need: number) => shares({ holders: [holder('a', need, all, false), holder('b', 9, {})] })
-    expect(taken(9)[0]).toEqual([all, null])
-    expect(taken(1)[0]).toEqual([all, 1])
-  })
-
   test('grants nothing of what a router that is gone may still use', () => {
     expect(shares({ charged: new Map([['r1', 1]]), holders: [holder('a', 2, {})] })).toEqual([
       [{ r2: 1 }, null],
@@ -85,7 +78,7 @@ describe('sharing a revision', () => {
   test('never has more slots out than there are, and leaves none idle in nobody’s hands', () => {
     const replicas = ['r1', 'r2', 'r3']
     const parts = fc.array(fc.nat(4), { minLength: 3, maxLength: 3 })
-    const router = fc.record({ need: fc.nat(20), parts, settled: fc.boolean() })
+    const router = fc.record({ need: fc.nat(20), parts })
     const routers = fc.array(router, { minLength: 1, maxLength: 4 })
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 12 }), routers, parts, (concurrency, drawn, charges) => {
@@ -98,8 +91,8 @@ describe('sharing a revision', () => {
         const drawAll = (wishes: readonly number[]) =>
           new Map(replicas.map((id, index) => [id, draw(id, wishes[index] ?? 0)]))
         const charged = drawAll(charges)
-        const holders = drawn.map(({ need, parts, settled }, index) => {
-          return { router: String(index), need, settled, granted: drawAll(parts) }
+        const holders = drawn.map(({ need, parts }, index) => {
+          return { router: String(index), need, granted: drawAll(parts) }
         })
         const result = shareSlots({ concurrency, replicas, charged, holders })
         for (const id of replicas) {

@@ -5,8 +5,6 @@ export type SlotHolder = {
   need: number
   /** Slots that it may use, by replica; also of replicas that take no requests at the moment. */
   granted: ReadonlyMap<string, number>
-  /** False for one that has just got slots: those that it needs are left to it for a while. */
-  settled: boolean
 }
 
 export type SharedRevision = {
@@ -48,13 +46,10 @@ export function shareSlots(revision: SharedRevision): SlotShare[] {
     if (!crowded.has(index)) raise(share.granted, free, (targets[index] ?? 0) - held(index))
 
   const lacks = holders.some(({ need }, index) => held(index) < Math.min(need, targets[index] ?? 0))
-  for (const [index, { need, settled }] of holders.entries()) {
-    const share = shares[index]
-    if (!share) continue
+  for (const [index, share] of shares.entries()) {
     const target = targets[index] ?? 0
-    const least = settled ? target : Math.max(target, need)
     if (crowded.has(index)) share.keep = 0
-    else if (lacks && held(index) > least) share.keep = least
+    else if (lacks && held(index) > target) share.keep = target
   }
   return shares
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import type { RevisionRoute, RevisionSlots } from '@berth/contracts'
+import type { RevisionRoute, RevisionSlots, SlotsFrame } from '@berth/contracts'
 import { aReplica, aRevision } from '../testing/routes.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Claim, Replica } from './replica.ts'
@@ -423,5 +423,84 @@ describe('the report', () => {
     expect(emptied).toEqual(['b'])
     claim.release()
     expect(emptied).toEqual(['b', 'a'])
+  })
+})
+
+describe('slots that are shared with other routers', () => {
+  const replicas = [aReplica('a'), aReplica('b')]
+  const frame = { kind: 'slots', router: 'me', epoch: 1, shared: true } as const
+  const granting = (number: number, a: number, b: number, keep?: number): SlotsFrame => {
+    const slots = { uid: 'rev-1', replicas: [aShare('a', a), aShare('b', b)] }
+    return { ...frame, number, revisions: [keep === undefined ? slots : { ...slots, keep }] }
+  }
+  const aShare = (id: string, slots: number) => ({ id, slots })
+
+  /** With two slots of each of two replicas, and told so. */
+  function sharing() {
+    const made = admission({ concurrency: 4, replicas })
+    const hear = (told: SlotsFrame) => {
+      made.slots.take(told, () => [made.revision.slots])
+      made.revision.share()
+    }
+    hear({ ...frame, number: 1, revisions: [] })
+    hear(granting(2, 2, 2))
+    return { ...made, hear }
+  }
+
+  test('are all that there are until the leader says otherwise', () => {
+    const { revision, slots } = admission({ concurrency: 4, replicas })
+    const taken = Array.from({ length: 9 }, () => revision.tryClaim())
+    expect(taken.filter((claim) => claim !== undefined)).toHaveLength(8)
+    expect(slots.held()).toEqual({ epoch: 0, number: 0, shared: false, revisions: [] })
+    slots.take({ ...frame, number: 1, revisions: [] }, () => [revision.slots])
+    const held = { uid: 'rev-1', replicas: [aShare('a', 4), aShare('b', 4)] }
+    expect(slots.held()).toEqual({ epoch: 1, number: 1, shared: true, revisions: [held] })
+  })
+
+  test('are no more than were granted, and more of them serve who waits', () => {
+    const { revision, hear } = sharing()
+    const taken = Array.from({ length: 4 }, () => revision.tryClaim())
+    expect(taken.every((claim) => claim !== undefined)).toBe(true)
+    expect(revision.tryClaim()).toBeUndefined()
+    const next = waiting(revision)
+    expect(next.claim).toBeUndefined()
+    hear(granting(3, 2, 3))
+    expect(next.claim?.replica.id).toBe('b')
+  })
+
+  test('go back while they are idle, and the others when their requests end', () => {
+    const { revision, hear, gaveBack } = sharing()
+    const claims = Array.from({ length: 3 }, () => must(revision.tryClaim()))
+    hear(granting(3, 2, 2, 1))
+    expect(gaveBack.at(-1)?.reduce((sum, { slots }) => sum + slots, 0)).toBe(3)
+    expect(revision.tryClaim()).toBeUndefined()
+    claims[0]?.release()
+    claims[1]?.release()
+    expect(gaveBack.at(-1)).toHaveLength(1)
+    claims[2]?.release()
+    expect(gaveBack.at(-1)).toHaveLength(1)
+    expect(must(revision.tryClaim())).toBeDefined()
+  })
+
+  test('that a router needs itself stay with it for 50 ms', () => {
+    const { revision, hear, gaveBack, clock } = sharing()
+    const claims = Array.from({ length: 4 }, () => must(revision.tryClaim()))
+    const [first, second] = [waiting(revision), waiting(revision)]
+    hear(granting(3, 2, 2, 3))
+    clock.now = 49
+    claims[0]?.release()
+    expect(first.claim).toBeDefined()
+    expect(gaveBack).toEqual([])
+    clock.now = 50
+    claims[1]?.release()
+    expect(second.claim).toBeUndefined()
+    expect(gaveBack).toHaveLength(1)
+  })
+
+  test('do not change by what the leader said before its newest word', () => {
+    const { revision, hear } = sharing()
+    hear(granting(1, 4, 4))
+    hear({ ...granting(9, 4, 4), epoch: 0 })
+    expect(revision.slots.replicas).toEqual([aShare('a', 2), aShare('b', 2)])
   })
 })

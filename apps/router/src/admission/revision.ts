@@ -6,6 +6,12 @@ import { Replica, type Claim } from './replica.ts'
 import { RevisionQueue, type Refusal, type Waiter } from './revision-queue.ts'
 import type { Slots } from './slots.ts'
 
+/**
+ * A router that got slots passes on none that it needs itself for so long: two that are short of them would do nothing
+ * else.
+ */
+const tenureMs = 50
+
 export type RevisionEvents = {
   now(): number
   /** Which slots are this router's. */
@@ -43,6 +49,8 @@ export class RevisionAdmission {
   #affinityToken: string | undefined
   /** To how many slots it is to get down. */
   #keep: number | undefined
+  /** When it got more slots. */
+  #raisedAt = -Infinity
   /** No host leads to it: no replica comes any more. */
   #removed = false
 
@@ -94,8 +102,13 @@ export class RevisionAdmission {
   /** Takes the newest word on which slots are this router's: gives back what it is asked for, and serves who waits. */
   share(): void {
     const { slots } = this.#events
-    for (const replica of [...this.#replicas.values(), ...this.#departing.values()])
-      replica.limit = slots.limit(this.#route.uid, replica.id, replica.concurrency)
+    let raised = false
+    for (const replica of [...this.#replicas.values(), ...this.#departing.values()]) {
+      const limit = slots.limit(this.#route.uid, replica.id, replica.concurrency)
+      raised ||= limit > replica.limit
+      replica.limit = limit
+    }
+    if (raised) this.#raisedAt = this.#events.now()
     this.#keep = slots.keep(this.#route.uid)
     this.#giveBack()
     this.#pump()
@@ -260,6 +273,7 @@ export class RevisionAdmission {
   /** Gives idle slots back until it has as few as it was asked to keep; those of the replica used last go last. */
   #giveBack(): void {
     if (this.#keep === undefined) return
+    if (this.#queue.size > 0 && this.#events.now() - this.#raisedAt < tenureMs) return
     const replicas = [...this.#replicas.values()].sort((a, b) => a.lastUse - b.lastUse)
     const before = replicas.reduce((sum, { limit }) => sum + limit, 0) - this.#keep
     let left = before

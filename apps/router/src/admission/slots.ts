@@ -1,7 +1,7 @@
 import type { RevisionSlots, SlotsFrame, SlotsHeld } from '@berth/contracts'
 
 /*
- * Which slots are this router's (docs/decisions/014).
+ * Which slots are this router's (docs/decisions/015).
  *
  * waiting  just started: nothing is known yet, so it has none
  * alone    every slot of every replica: the only router, a leader that does not know that slots are shared, or nobody

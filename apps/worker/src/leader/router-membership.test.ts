@@ -217,3 +217,27 @@ describe('a router that is closed', () => {
     expect(changes).toBe(1)
   })
 })
+
+describe('a router whose process has ended', () => {
+  test('is gone as soon as its connection is closed, and known to be over', () => {
+    const { membership, excused, over, ended } = setUp()
+    membership.hello({ ...aHello('a', '1', 1), process: { pid: 7, namespace: 'n' } }, true)
+    membership.hello({ ...aHello('b', '1', 2), process: { pid: 8, namespace: 'n' } }, true)
+    ended.add(7)
+    membership.tick()
+    expect(excused).toEqual([])
+    membership.disconnected('a', '1')
+    membership.disconnected('b', '1')
+    expect([excused, over]).toEqual([['a'], ['a']])
+  })
+
+  test('is noticed a moment later where its parent takes its time', () => {
+    const { membership, over, ended, pass } = setUp()
+    membership.hello({ ...aHello('a', '1', 1), process: { pid: 7, namespace: 'n' } }, true)
+    membership.disconnected('a', '1')
+    expect(over).toEqual([])
+    ended.add(7)
+    pass(1000)
+    expect(over).toEqual(['a'])
+  })
+})

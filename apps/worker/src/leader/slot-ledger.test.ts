@@ -132,16 +132,15 @@ describe('the ledger of slots', () => {
 
   test('gives two routers that are both busy about the same', () => {
     const world = aWorld(3, 2)
+    const used = world.routers.map(() => 0)
     for (let round = 0; round < 40; round += 1) {
-      for (const router of world.routers) {
-        while (router.ask()) router.report()
+      for (const [index, router] of world.routers.entries()) {
+        while (router.ask()) used[index] = (used[index] ?? 0) + 1
         const replica = world.replicas.find((id) => (router.inFlight.get(id) ?? 0) > 0)
         if (replica !== undefined) router.end(replica)
       }
       world.settle()
-      world.pass(60)
     }
-    const used = world.routers.map(({ inFlight }) => [...inFlight.values()].reduce((a, b) => a + b, 0))
-    expect(Math.min(...used)).toBeGreaterThanOrEqual(2)
+    expect(Math.min(...used)).toBeGreaterThan(Math.max(...used) / 2)
   })
 })

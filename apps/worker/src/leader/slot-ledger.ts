@@ -2,7 +2,7 @@ import type { RevisionSlots, RouteDelta, RouteSnapshot, SlotsFrame, SlotsHeld } 
 import { shareSlots, type SlotHolder } from '@berth/scheduler'
 
 /*
- * Which router may use which slots (docs/decisions/014).
+ * Which router may use which slots (docs/decisions/015).
  *
  * alone   every slot of every replica is its own: the only router there is, or one that has not confirmed yet
  *         that it shares
@@ -13,8 +13,6 @@ import { shareSlots, type SlotHolder } from '@berth/scheduler'
  * flight is over.
  */
 
-/** A router keeps slots that it needs at least so long, or two busy ones would pass them to and fro. */
-const tenureMs = 50
 /** A router that dies may have sent a request since its last report, which is half a second old at most. */
 const unreportedMs = 5_000
 /** Up to here an app may go on computing for a client that is gone; above, a closed connection has freed the slot. */
@@ -27,8 +25,8 @@ type Sharer = {
   askedToShare: number
   /** Slots by revision and replica. */
   book: Book
-  /** Of each revision: the newest frame that named it, what that asked the router to keep, when it got slots. */
-  sent: Map<string, { number: number; keep: number | null; raisedAt: number }>
+  /** Of each revision: the newest frame that named it, and how many slots that asked the router to keep. */
+  sent: Map<string, { number: number; keep: number | null }>
   needs: Map<string, number>
   /** In flight by replica, in its last report; undefined for one that was there before this leader and has not sent any. */
   inFlight: Map<string, number> | undefined
@@ -106,7 +104,7 @@ export function createSlotLedger(options: SlotLedgerOptions) {
       const raised = total(granted) > total(sharer.book.get(uid))
       if (!raised && keep === (sharer.sent.get(uid)?.keep ?? null)) continue
       sharer.book.set(uid, granted)
-      tell(router, sharer, [uid], { keep, raised })
+      tell(router, sharer, [uid], keep)
     }
   }
 
@@ -121,29 +119,21 @@ export function createSlotLedger(options: SlotLedgerOptions) {
       router,
       need: sharer.needs.get(uid) ?? 0,
       granted: sharer.alone ? all() : (sharer.book.get(uid) ?? new Map<string, number>()),
-      settled: now() - (sharer.sent.get(uid)?.raisedAt ?? -Infinity) >= tenureMs,
     }
   }
 
   /** Everything that the router has of these revisions. */
-  function tell(
-    router: string,
-    sharer: Sharer,
-    uids: readonly string[],
-    { keep, raised }: { keep: number | null; raised: boolean },
-  ): void {
+  function tell(router: string, sharer: Sharer, uids: readonly string[], keep: number | null = null): void {
     const told = uids.map((uid) => ({ ...slotsOf(uid, sharer.book), ...(keep === null ? {} : { keep }) }))
     const number = say(router, true, told)
-    for (const uid of uids) {
-      const raisedAt = raised ? now() : (sharer.sent.get(uid)?.raisedAt ?? -Infinity)
-      sharer.sent.set(uid, { number, keep, raisedAt })
-    }
+    for (const uid of uids) sharer.sent.set(uid, { number, keep })
   }
 
   /** Takes the router's own word, but for revisions of which it has not heard the newest yet. */
   function believe(sharer: Sharer, held: SlotsHeld): void {
     const heard = held.epoch === epoch ? held.number : 0
-    for (const { uid, replicas } of held.revisions) {
+    for (const { uid, replicas, need } of held.revisions) {
+      if (need !== undefined) sharer.needs.set(uid, need)
       if (heard < (sharer.sent.get(uid)?.number ?? 0)) continue
       const slots = new Map(replicas.map(({ id, slots }) => [id, slots]))
       if (slots.size > 0) sharer.book.set(uid, slots)
@@ -197,7 +187,7 @@ export function createSlotLedger(options: SlotLedgerOptions) {
       const sharer = sharers.get(router)
       if (sharer && !heardSo) {
         if (sharer.alone) say(router, false)
-        else tell(router, sharer, [...sharer.book.keys()], { keep: null, raised: false })
+        else tell(router, sharer, [...sharer.book.keys()])
       }
       shareAll()
     },
@@ -268,7 +258,7 @@ export function createSlotLedger(options: SlotLedgerOptions) {
           for (const id of slots.keys()) if (!isKnown(id)) slots.delete(id)
           if (slots.size === 0 && sharer.book.delete(uid)) emptied.push(uid)
         }
-        if (emptied.length > 0 && !sharer.alone) tell(router, sharer, emptied, { keep: null, raised: false })
+        if (emptied.length > 0 && !sharer.alone) tell(router, sharer, emptied)
         for (const uid of sharer.sent.keys())
           if (!sharer.book.has(uid) && !emptied.includes(uid) && !revisions.has(uid)) sharer.sent.delete(uid)
       }

@@ -85,7 +85,8 @@ export class SlotRouter {
   held(): SlotsHeld {
     const replicas = [...this.#granted].map(([id, slots]) => ({ id, slots }))
     const shared = this.mode !== 'alone'
-    return { ...this.#heard, shared, revisions: shared ? [{ uid, replicas }] : [] }
+    const need = [...this.inFlight.values()].reduce((sum, count) => sum + count, 0)
+    return { ...this.#heard, shared, revisions: shared ? [{ uid, replicas, need }] : [] }
   }
 
   #idle(replica: string): number {
@@ -207,7 +208,8 @@ export class SlotWorld {
   /** Delivers everything that anybody has to say. */
   settle(): void {
     let moved = true
-    while (moved) {
+    for (let turn = 0; moved; turn += 1) {
+      if (turn > 1000) throw new Error('they never stop talking')
       moved = false
       for (const router of this.routers) moved = router.hear() || this.tell(router) || moved
     }
@@ -230,7 +232,13 @@ function tableOf(ids: readonly string[], concurrency: number): RouteSnapshot {
   const replicas = ids.map((id): ReplicaRoute => ({ id, node: 'n1', address: '127.0.0.1', port: 1 }))
   const names = { name: 'hello-00001', project: 'default', service: 'hello', serviceUid: 'svc-1' }
   const revision: RevisionRoute = {
-    ...{ uid, ...names, concurrency, timeoutMs, queueDeadlineMs: 10_000, atMaxScale: false, blocked: null },
+    ...names,
+    uid,
+    concurrency,
+    timeoutMs,
+    queueDeadlineMs: 10_000,
+    atMaxScale: false,
+    blocked: null,
     replicas,
   }
   const version = { epoch: 1, sequence: 1 }
