@@ -58,7 +58,7 @@ describe('two routers behind one edge', () => {
 
   test('follow a deployment together, and one is replaced while the other serves', async () => {
     await platform.restart('router-2')
-    await platform.deploy('two-burst', { env: { AGAIN: '1' } })
+    await platform.update('two-burst', { env: { AGAIN: '1' } })
     const { status } = await platform.request('two-burst', { path: '/stats' })
     expect(status).toBe(200)
   })
