@@ -41,7 +41,7 @@ function answered(): Promise<number[]> {
 }
 
 describe('two routers behind one edge', () => {
-  test('never ask an app with concurrency 1 twice at once, in a burst against zero replicas', async () => {
+  test('never ask an app with concurrency 1 twice at once, in a burst', async () => {
     await platform.deploy('two-burst', { concurrency: 1, maxScale: 10, memory: '96Mi', cpu: 0.5 })
     const answers = await Promise.all(
       Array.from({ length: 100 }, () =>

@@ -56,11 +56,15 @@ async function startTwoRouters(
 ): Promise<[Door, Door]> {
   const goesOn = concurrency <= 3
   origins = await Promise.all(Array.from({ length: replicas }, () => startCountingOrigin({ goesOn })))
-  const routes = origins.map(({ port }, index) => aReplica(`r${index}`, port))
-  const revision = aRevision({ concurrency, timeoutMs, queueDeadlineMs: timeoutMs, replicas: routes })
-  hub = await startHubProcess(join(folder, 's'), aSnapshot({ revisions: [revision] }))
+  hub = await startHubProcess(join(folder, 's'), tableOf(concurrency, origins, timeoutMs))
   const first = await openDoor()
   return [first, await openDoor()]
+}
+
+function tableOf(concurrency: number, listed: readonly CountingOrigin[], timeoutMs: number, sequence = 1) {
+  const replicas = listed.map(({ port }, index) => aReplica(`r${index}`, port))
+  const revision = aRevision({ concurrency, timeoutMs, queueDeadlineMs: timeoutMs, replicas })
+  return aSnapshot({ version: { epoch: 1, sequence }, revisions: [revision] })
 }
 
 async function openDoor(): Promise<Door> {
@@ -201,6 +205,26 @@ describe('a router that is killed', () => {
 })
 
 describe('slots', () => {
+  test(
+    'of replicas that come go to those who wait, and of those that go to nobody',
+    { timeout },
+    async () => {
+      const doors = await startTwoRouters(1, 4)
+      const listed = (count: number, sequence: number) =>
+        hub.publish(tableOf(1, origins.slice(0, count), 60_000, sequence))
+      const busy = () => origins.map((origin) => origin.inFlight())
+      const agent = new Agent()
+      listed(1, 2)
+      const asked = doors.flatMap((door) => Array.from({ length: 4 }, () => ask(door, agent, 1000)))
+      await eventually(() => busy().join() === '1,0,0,0')
+      listed(4, 3)
+      await eventually(() => busy().join() === '1,1,1,1')
+      listed(2, 4)
+      expect(await Promise.all(asked)).toEqual(asked.map(() => 200))
+      expect(peaks()).toEqual([1, 1, 1, 1])
+    },
+  )
+
   test('follow the requests, and nobody starves', { timeout }, async () => {
     const [a, b] = await startTwoRouters(2, 4)
     const agent = new Agent({ keepAlive: true })

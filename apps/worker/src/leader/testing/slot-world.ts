@@ -1,7 +1,7 @@
 import type { ReplicaRoute, RevisionRoute, RouteSnapshot, SlotsFrame, SlotsHeld } from '@berth/contracts'
 import { createSlotLedger, type SlotLedger } from '../slot-ledger.ts'
 
-export const uid = 'rev-1'
+const uid = 'rev-1'
 const timeoutMs = 60_000
 /** The ledger's word for how long what a dead router had not reported may go on. */
 const unreportedMs = 5_000
