@@ -22,14 +22,19 @@ test('everything that is wrong is said at once, with its value', () => {
 test('a proxy is trusted by address or network, and ids are taken over when they are well formed', () => {
   const trusted = parseTrustedProxies('10.0.0.0/8, ::1')
   const raw = ['X-Request-Id', 'abc-1', 'traceparent', `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`]
-  expect(askerOf(raw, '::ffff:10.1.2.3', trusted)).toEqual({
+  expect(askerOf(raw, { remoteAddress: '::ffff:10.1.2.3' }, trusted)).toEqual({
     address: '10.1.2.3',
     trusted: true,
+    scheme: 'http',
     requestId: 'abc-1',
     traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`,
     continuesTrace: true,
   })
-  const fresh = askerOf(['X-Request-Id', 'a b', 'traceparent', '00-0-0-00'], '11.0.0.1', trusted)
+  const fresh = askerOf(
+    ['X-Request-Id', 'a b', 'traceparent', '00-0-0-00'],
+    { remoteAddress: '11.0.0.1' },
+    trusted,
+  )
   expect(fresh).toMatchObject({ trusted: false, continuesTrace: false })
   expect(fresh.requestId).toMatch(/^[0-9a-f]{24}$/)
   expect(fresh.traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/)

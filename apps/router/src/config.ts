@@ -20,8 +20,16 @@ export type RouterConfig = Readonly<{
   /** The port that is told to the leader, whoever has bound it. */
   adminPort: number
   trustedProxies: BlockList
+  tls: TlsConfig | undefined
   drainMs: number
   logLevel: string
+}>
+
+/** `redirectTo`: the port that clients without TLS are sent to. */
+export type TlsConfig = Readonly<{
+  places: readonly EdgePlace[]
+  folder: string
+  redirectTo: number | undefined
 }>
 
 /** Reads the environment. Throws one error that names everything that is wrong, each with its value. */
@@ -53,6 +61,14 @@ export function parseConfig(env: NodeJS.ProcessEnv): RouterConfig {
   const adminPort = whole('BERTH_ROUTER_ADMIN_PORT', defaultAdminPort, 0, 65_535)
   const edgeFds = descriptors('BERTH_EDGE_FDS')
   const [adminFd] = descriptors('BERTH_ADMIN_FD')
+  const tlsFds = descriptors('BERTH_TLS_FDS')
+  const tlsPort = env['BERTH_TLS_PORT'] ? whole('BERTH_TLS_PORT', 0, 0, 65_535) : undefined
+  const tlsFolder = env['BERTH_TLS_FOLDER'] ?? ''
+  const redirects = env['BERTH_TLS_REDIRECT'] || 'off'
+  if (redirects !== 'on' && redirects !== 'off')
+    problems.push(`BERTH_TLS_REDIRECT is "${redirects}" and must be on or off`)
+  if (tlsPort !== undefined && tlsFolder === '')
+    problems.push('BERTH_TLS_PORT needs BERTH_TLS_FOLDER, the folder of the certificates')
   const drainSeconds = whole('BERTH_ROUTER_DRAIN_SECONDS', defaultDrainSeconds, 0, 86_400)
   const logLevel = env['BERTH_LOG_LEVEL'] ?? 'info'
   if (!logLevels.includes(logLevel))
@@ -65,21 +81,32 @@ export function parseConfig(env: NodeJS.ProcessEnv): RouterConfig {
   }
   if (problems.length > 0) throw new Error(`${problems.join('; ')}.`)
 
-  const ownEdge: EdgePlace[] = [
-    { host: '127.0.0.1', port: edgePort },
-    { host: '::1', port: edgePort },
-  ]
   return Object.freeze({
     installation,
     name: env['BERTH_ROUTER_NAME'] || hostname(),
     hubSocket: env['BERTH_HUB_SOCKET'] || undefined,
     redisUrl: env['BERTH_ROUTER_REDIS_URL'] || undefined,
     tableFile: env['BERTH_ROUTE_TABLE_FILE'] || `${env['BERTH_DATA'] || '.berth'}/router/routes.json`,
-    edge: edgeFds.length > 0 ? edgeFds.map((fd) => ({ fd })) : ownEdge,
+    edge: edgeFds.length > 0 ? edgeFds.map((fd) => ({ fd })) : onLoopback(edgePort),
     admin: adminFd === undefined ? { host: '127.0.0.1', port: adminPort } : { fd: adminFd },
     adminPort,
     trustedProxies,
+    tls:
+      tlsPort === undefined
+        ? undefined
+        : {
+            places: tlsFds.length > 0 ? tlsFds.map((fd) => ({ fd })) : onLoopback(tlsPort),
+            folder: tlsFolder,
+            redirectTo: redirects === 'on' ? tlsPort : undefined,
+          },
     drainMs: drainSeconds * 1000,
     logLevel,
   })
+}
+
+function onLoopback(port: number): EdgePlace[] {
+  return [
+    { host: '127.0.0.1', port },
+    { host: '::1', port },
+  ]
 }

@@ -1,9 +1,18 @@
-import { createServer, ServerResponse, type IncomingMessage, type Server } from 'node:http'
+import {
+  createServer,
+  ServerResponse,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+} from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import * as net from 'node:net'
 import type { Connections } from './connections.ts'
 import type { AccessLine } from './exchange/access-line.ts'
 import { Exchange, type ExchangeContext } from './exchange/exchange.ts'
 import { UpgradeOffer } from './exchange/upgrade-offer.ts'
+import { tlsOptions } from './tls/tls-options.ts'
+import type { CertificateChoice } from './tls/certificate-choice.ts'
 import { refusalOf, refuseUnparsed, type ParserError } from './exchange/unparsed.ts'
 
 /** A client gets this long to send its head. Bodies are bounded by the request timeout of their revision. */
@@ -17,9 +26,16 @@ const backlog = 4096
 /** Where the edge listens: a descriptor that somebody has bound, or an address. */
 export type EdgePlace = { fd: number } | { host: string; port: number }
 
-/** A server for clients, one per place, with its connections among `connections`; it does not listen yet. */
-export function createEdgeServer(context: ExchangeContext, connections: Connections): Server {
-  const server = createServer({
+/**
+ * A server for clients, one per place, with its connections among `connections`; it does not listen yet. With
+ * `certificates` it speaks TLS, and ends a handshake for a host that none of them is for.
+ */
+export function createEdgeServer(
+  context: ExchangeContext,
+  connections: Connections,
+  certificates?: () => CertificateChoice,
+): Server {
+  const options: ServerOptions = {
     httpValidation: 'strict',
     maxHeaderSize: maxHeaderBytes,
     headersTimeout: headersTimeoutMs,
@@ -31,10 +47,15 @@ export function createEdgeServer(context: ExchangeContext, connections: Connecti
     // its Upgrade header is dropped.
     shouldUpgradeCallback: (request) =>
       asksForWebSocket(request) && connections.on(request.socket).length === 0,
-  })
+  }
+  const server = certificates
+    ? createTlsServer({ ...options, ...tlsOptions(certificates) })
+    : createServer(options)
   // Node would drop what is above the limit silently; request-check counts and refuses.
   server.maxHeadersCount = 0
-  server.on('connection', (socket: net.Socket) => connections.opened(socket))
+  server.on(certificates ? 'secureConnection' : 'connection', (socket: net.Socket) =>
+    connections.opened(socket),
+  )
 
   function begin(request: IncomingMessage, response: ServerResponse, expectsContinue = false): void {
     if (connections.isClosing(request.socket)) return
@@ -96,6 +117,29 @@ export function listenAt(server: Server, place: EdgePlace): Promise<number> {
     if ('fd' in place) server.listen(place, backlog, listening)
     else server.listen({ ...place, backlog, ipv6Only: place.host === '::1' }, listening)
   })
+}
+
+/**
+ * Servers at all places, made one by one; of several places with port 0 all get the port of the first. A machine
+ * without IPv6 has no ::1, but the first place has to work.
+ */
+export async function listenAtAll(
+  places: readonly EdgePlace[],
+  make: () => Server,
+): Promise<{ servers: Server[]; ports: number[] }> {
+  const servers: Server[] = []
+  const ports: number[] = []
+  for (const place of places) {
+    const server = make()
+    const sharesPort = 'port' in place && place.port === 0 && ports[0] !== undefined
+    try {
+      ports.push(await listenAt(server, sharesPort ? { ...place, port: ports[0] ?? 0 } : place))
+      servers.push(server)
+    } catch (error) {
+      if (servers.length === 0 || (error as NodeJS.ErrnoException).code !== 'EADDRNOTAVAIL') throw error
+    }
+  }
+  return { servers, ports }
 }
 
 /**

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import { readlinkSync } from 'node:fs'
-import type { Server } from 'node:http'
 import type { HelloFrame } from '@berth/contracts'
 import type { Logger } from 'pino'
 import { createAdminServer } from './admin-server.ts'
@@ -12,7 +11,7 @@ import { openLeaderLink } from './channel/leader-link.ts'
 import { startReporting } from './channel/reporting.ts'
 import type { RouterConfig } from './config.ts'
 import { Connections } from './connections.ts'
-import { createEdgeServer, listenAt } from './edge-server.ts'
+import { createEdgeServer, listenAt, listenAtAll } from './edge-server.ts'
 import type { AccessLine } from './exchange/access-line.ts'
 import type { ExchangeContext } from './exchange/exchange.ts'
 import { stopServing } from './graceful-stop.ts'
@@ -20,6 +19,7 @@ import { createMetrics } from './metrics.ts'
 import { openRedisChannel } from './redis/redis-channel.ts'
 import { applyRoutes, snapshotOf, type RouteTable } from './routes/route-table.ts'
 import { createTableStore } from './routes/table-store.ts'
+import { openCertificateFolder } from './tls/certificate-folder.ts'
 import { openReplicaPool } from './upstream/replica-pool.ts'
 
 /** A router without any table waits this long for one before it accepts, and then answers 503. */
@@ -32,6 +32,8 @@ const leaderAnswerMs = 1000
 export type Router = {
   /** Ports of the edge, in the order of the places in the configuration. */
   edgePorts: readonly number[]
+  /** The same for TLS; empty without it. */
+  tlsPorts: readonly number[]
   adminPort: number
   /** Finishes what is under way, says goodbye to the leader and closes everything. */
   stop(): Promise<void>
@@ -169,6 +171,7 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
     table: () => table,
     revisions,
     trustedProxies: config.trustedProxies,
+    securePort: config.tls?.redirectTo,
     random: Math.random,
     closesAfter: (exchange) => draining && connections.isNewest(exchange),
     onBegin: (exchange) => connections.begin(exchange),
@@ -194,24 +197,22 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
   await Promise.race([toldSlots, leaderIsLate])
   standAlone()
   await Promise.race([firstTable, after(tableWaitMs)])
-  const servers: Server[] = []
-  const edgePorts: number[] = []
-  for (const place of config.edge) {
-    const server = createEdgeServer(context, connections)
-    const sharesPort = 'port' in place && place.port === 0 && edgePorts[0] !== undefined
-    try {
-      edgePorts.push(await listenAt(server, sharesPort ? { ...place, port: edgePorts[0] ?? 0 } : place))
-      servers.push(server)
-    } catch (error) {
-      // A machine without IPv6 has no ::1; the first place has to work.
-      if (servers.length === 0 || (error as NodeJS.ErrnoException).code !== 'EADDRNOTAVAIL') throw error
-    }
-  }
+  const edge = await listenAtAll(config.edge, () => createEdgeServer(context, connections))
+  const certificates = config.tls && (await openCertificateFolder(config.tls.folder, log))
+  const tlsEdge =
+    certificates &&
+    (await listenAtAll(config.tls?.places ?? [], () =>
+      createEdgeServer(context, connections, certificates.current),
+    ))
+  const servers = [...edge.servers, ...(tlsEdge?.servers ?? [])]
+  const edgePorts = edge.ports
+  const tlsPorts = tlsEdge?.ports ?? []
   listening = true
-  log.info({ edgePorts, adminPort, router }, 'router accepts requests')
+  log.info({ edgePorts, tlsPorts, adminPort, router }, 'router accepts requests')
 
   return {
     edgePorts,
+    tlsPorts,
     adminPort,
     async stop() {
       draining = true
@@ -223,6 +224,7 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
       await link.close()
       await revisions.close()
       await store.settled()
+      certificates?.close()
       log.info({ brokenOff }, 'router stopped')
     },
   }

@@ -53,6 +53,7 @@ export const errorCatalogue = {
   overloaded: { status: 429, title: 'Every replica is busy', retryable: true },
   'request-timeout': { status: 504, title: 'The service did not answer in time', retryable: true },
   'bad-gateway': { status: 502, title: 'The replica broke off', retryable: true },
+  'https-only': { status: 308, title: 'The service is served over TLS only', retryable: false },
   'uri-too-long': { status: 414, title: 'The request target is too long', retryable: false },
   'headers-too-large': { status: 431, title: 'The request header is too large', retryable: false },
   'expectation-failed': { status: 417, title: 'The expectation cannot be met', retryable: false },

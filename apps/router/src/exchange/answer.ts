@@ -76,7 +76,8 @@ export class Answer {
   }
 
   /** The whole answer of the router itself, `onTaken` as above; returns its status. */
-  refuse({ code, detail, retryAfterSeconds }: FailureAnswer, requestId: string, onTaken: () => void): number {
+  refuse(answer: FailureAnswer, requestId: string, onTaken: () => void): number {
+    const { code, detail, retryAfterSeconds, location } = answer
     const { status } = errorCatalogue[code]
     const body = JSON.stringify(problem(code, detail, requestId))
     this.#response.writeHead(status, {
@@ -84,6 +85,7 @@ export class Answer {
       'content-length': Buffer.byteLength(body),
       'x-request-id': requestId,
       ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
+      ...(location === undefined ? {} : { location }),
       ...(status === 405 ? { allow: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS' } : {}),
     })
     this.#response.once('finish', onTaken)
@@ -99,6 +101,9 @@ export class Answer {
   /** Never a clean end: a reset, so that no client takes a part for the whole. */
   reset(): void {
     const { socket } = this.#request
-    if (!socket.destroyed) socket.resetAndDestroy()
+    if (socket.destroyed) return
+    // Within TLS an end without its closing alert is what cannot be taken for the whole.
+    if ('encrypted' in socket) socket.destroy()
+    else socket.resetAndDestroy()
   }
 }

@@ -14,7 +14,7 @@ import { affinityCookie, readAffinity, withoutAffinity, type Affinity } from './
 import { Answer } from './answer.ts'
 import { askerOf } from './asker.ts'
 import { answerTo, type Failure } from './failure.ts'
-import { headersForClient, headersForReplica, type Asker } from './headers.ts'
+import { headersForClient, headersForReplica, headerValue, type Asker } from './headers.ts'
 import { checkRequest, type Accepted, type Refused } from './request-check.ts'
 import { RequestBody } from './request-body.ts'
 import { mayRetry } from './retry.ts'
@@ -42,6 +42,8 @@ export type ExchangeContext = {
   table(): RouteTable | undefined
   revisions: Revisions
   trustedProxies: BlockList
+  /** Requests without TLS are sent to this port; undefined when they are served as they are. */
+  securePort?: number | undefined
   random(): number
   /** The router is stopping, and this is the last answer on its connection. */
   closesAfter(exchange: Exchange): boolean
@@ -93,7 +95,7 @@ export class Exchange {
     this.#response = response
     this.#upgrade = options.upgrade
     this.#answer = new Answer(request, response)
-    this.#asker = askerOf(request.rawHeaders, request.socket.remoteAddress, context.trustedProxies)
+    this.#asker = askerOf(request.rawHeaders, request.socket, context.trustedProxies)
     this.#body = new RequestBody(request, () => {
       if (options.expectsContinue) response.writeContinue()
     })
@@ -135,12 +137,23 @@ export class Exchange {
     const route = table.hosts.get(accepted.host)
     if (!route || accepted.target === '*') return this.#fail({ kind: 'unknown-host', host: accepted.host })
     this.#route = route
+    const secure = this.#secureLocation(accepted)
+    if (secure !== undefined) return this.#fail({ kind: 'plain-http', location: secure })
     if (this.#isSticky) this.#affinity = readAffinity(this.#request.rawHeaders)
     this.#revision = this.#revisionOf(route)
     if (!this.#revision) return this.#fail({ kind: 'unknown-revision' })
     const { timeoutMs } = this.#revision.route
     this.#timer = setTimeout(() => this.#timedOut(timeoutMs), Math.min(timeoutMs, longestTimerMs))
     this.#enter(this.#revision)
+  }
+
+  /** Where a request that came without TLS belongs, if it has to. A trusted proxy may have ended TLS already. */
+  #secureLocation({ host, target }: Accepted): string | undefined {
+    const { securePort } = this.#context
+    if (securePort === undefined || this.#asker.scheme === 'https') return undefined
+    const first = headerValue(this.#request.rawHeaders, 'x-forwarded-proto')
+    if (this.#asker.trusted && first?.toLowerCase() === 'https') return undefined
+    return `https://${host}${securePort === 443 ? '' : `:${securePort}`}${target}`
   }
 
   /** Its body, or what follows it on the connection, cannot be understood. */

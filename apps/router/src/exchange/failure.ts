@@ -10,11 +10,18 @@ export type Failure =
   | { kind: 'no-table' }
   | { kind: 'unknown-host'; host: string }
   | { kind: 'unknown-revision' }
+  | { kind: 'plain-http'; location: string }
   | { kind: 'timed-out'; timeoutMs: number }
   | { kind: 'upstream'; failure: UpstreamFailure }
 
 /** `close`: the connection cannot be trusted any further. */
-export type FailureAnswer = { code: ErrorCode; detail: string; retryAfterSeconds?: number; close?: true }
+export type FailureAnswer = {
+  code: ErrorCode
+  detail: string
+  retryAfterSeconds?: number
+  location?: string
+  close?: true
+}
 
 /** The one place where a cause becomes a status. The details say nothing about addresses inside. */
 export function answerTo(failure: Failure): FailureAnswer {
@@ -25,6 +32,12 @@ export function answerTo(failure: Failure): FailureAnswer {
       return { code: 'no-table', detail: 'The router has just started.', retryAfterSeconds: 1 }
     case 'unknown-host':
       return { code: 'unknown-host', detail: `No service answers at ${failure.host}.` }
+    case 'plain-http':
+      return {
+        code: 'https-only',
+        detail: 'The service is served over TLS only.',
+        location: failure.location,
+      }
     case 'unknown-revision':
     case 'withdrawn':
       return { code: 'no-replica', detail: 'The revision serves no longer.', retryAfterSeconds: 1 }

@@ -4,6 +4,7 @@ import { headersForClient, headersForReplica, headerValue, type Asker } from './
 const asker: Asker = {
   address: '10.0.0.9',
   trusted: false,
+  scheme: 'http',
   requestId: 'id',
   traceparent: '00-a-b-01',
   continuesTrace: true,

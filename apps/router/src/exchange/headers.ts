@@ -47,6 +47,8 @@ export type Asker = {
   address: string
   /** The peer is one of `BERTH_TRUSTED_PROXIES`. */
   trusted: boolean
+  /** How the peer came to us. */
+  scheme: 'http' | 'https'
   requestId: string
   traceparent: string
   /** The trace is the client's own, so that its `tracestate` belongs to it. */
@@ -71,13 +73,13 @@ export function headersForReplica(raw: readonly string[], asker: Asker): string[
     if (isPlatformName(lower) && !(asker.trusted && forwardedAsIs.has(lower))) continue
     headers.push(name, value)
   }
-  const forwarded = `for=${quoted(asker.address)};host="${host}";proto=http`
+  const forwarded = `for=${quoted(asker.address)};host="${host}";proto=${asker.scheme}`
   const chain = (name: string, own: string) => (before.has(name) ? `${before.get(name)}, ${own}` : own)
   headers.push(
     'X-Forwarded-For',
     chain('x-forwarded-for', asker.address),
     'X-Forwarded-Proto',
-    before.get('x-forwarded-proto') ?? 'http',
+    before.get('x-forwarded-proto') ?? asker.scheme,
     'X-Forwarded-Host',
     before.get('x-forwarded-host') ?? host,
     'Forwarded',
