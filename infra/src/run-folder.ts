@@ -22,6 +22,8 @@ export type RunFolder = Readonly<{
   controlSocket: string
   /** The router keeps its last table here. */
   routeTable: string
+  /** Copies of the certificates, for the routers. */
+  certificates: string
   registryConfig: string
   /** Mount points for processes that cannot reach the project or the data by their real paths. */
   shelter: string
@@ -56,6 +58,7 @@ export function runFolderAt(path: string): RunFolder {
     hubSocket: join(path, 'hub', 's'),
     controlSocket: join(path, 'control', 'worker.sock'),
     routeTable: join(path, 'router', 'routes.json'),
+    certificates: join(path, 'router', 'certificates'),
     registryConfig: join(path, 'registry.yml'),
     shelter: join(path, 'shelter'),
   }

@@ -37,7 +37,9 @@ export async function ensureSample(
     await waitForAnswer(settings, api, signal)
     await writeFile(mark, '')
   }
-  return `http://${service}.${settings.domain}:${settings.ports.edge}`
+  const { tls, ports } = settings
+  const [scheme, port] = tls ? ['https', tls.port] : ['http', ports.edge]
+  return `${scheme}://${service}.${settings.domain}:${port}`
 }
 
 async function pushSample(settings: Settings): Promise<string> {
@@ -78,12 +80,13 @@ async function waitForAnswer(
     signal?.throwIfAborted()
     try {
       const { status, body } = await callHttp({
-        target: { port: settings.ports.edge },
+        target: { host: reachable(settings.edgeAddresses[0]), port: settings.ports.edge },
         path: '/',
         headers: { host: `${service}.${settings.domain}:${settings.ports.edge}` },
         timeoutMs: 30_000,
       })
-      if (status === 200) return
+      // Sent to TLS, for which there may be no certificate yet: the service is there.
+      if (status === 200 || (status === 308 && settings.tls?.redirects)) return
       last = `the edge answers ${status} ${body.slice(0, 300)}`
     } catch (error) {
       last = messageOf(error)
@@ -96,6 +99,12 @@ async function waitForAnswer(
     await delay(100)
   }
   throw new Failure(`The sample service does not answer: ${last}`)
+}
+
+/** Where whoever listens on `address` can be reached on this machine. */
+function reachable(address = '127.0.0.1'): string {
+  if (address === '0.0.0.0') return '127.0.0.1'
+  return address === '::' ? '::1' : address
 }
 
 async function newestDeployment(api: ApiClient): Promise<Deployment | undefined> {

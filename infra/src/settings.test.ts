@@ -44,3 +44,21 @@ test('an empty store URL means a private store', () => {
   expect(parse({ DATABASE_URL: '' }).databaseUrl).toBeUndefined()
   expect(parse({ DATABASE_URL: 'postgres://db/berth' }).databaseUrl).toBe('postgres://db/berth')
 })
+
+test('services are served on loopback and without TLS, unless something else is said', () => {
+  expect(parse({})).toMatchObject({ edgeAddresses: ['127.0.0.1', '::1'], tls: undefined })
+  const env = { BERTH_EDGE_ADDRESSES: '0.0.0.0', BERTH_TLS_PORT: '443', BERTH_TLS_REDIRECT: 'on' }
+  expect(parse(env)).toMatchObject({
+    edgeAddresses: ['0.0.0.0'],
+    tls: { port: 443, folder: '/opt/berth/.berth/certificates', redirects: true },
+  })
+  expect(parse({ ...env, BERTH_TLS_FOLDER: 'mine' }).tls?.folder).toBe('/home/ada/mine')
+})
+
+test('what cannot be listened on, or redirected to, is named', () => {
+  expect(() => parse({ BERTH_EDGE_ADDRESSES: 'eth0' })).toThrow('BERTH_EDGE_ADDRESSES has "eth0"')
+  expect(() => parse({ BERTH_TLS_PORT: '0' })).toThrow('BERTH_TLS_PORT is "0"')
+  expect(() => parse({ BERTH_TLS_PORT: '8081' })).toThrow('BERTH_TLS_PORT is 8081, which has another use')
+  expect(() => parse({ BERTH_TLS_REDIRECT: 'on' })).toThrow('BERTH_TLS_REDIRECT needs BERTH_TLS_PORT')
+  expect(() => parse({ BERTH_TLS_REDIRECT: 'yes' })).toThrow('BERTH_TLS_REDIRECT is "yes"')
+})

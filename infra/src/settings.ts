@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { isAbsolute, resolve } from 'node:path'
 import { Failure } from './failure.ts'
 
@@ -29,6 +30,10 @@ export type Settings = Readonly<{
   ports: Ports
   /** How many routers share the edge. */
   routers: number
+  /** Addresses on which services are served, loopback alone by default. */
+  edgeAddresses: readonly string[]
+  /** Set when services are served over TLS too; `redirects` sends plain requests there. */
+  tls: Readonly<{ port: number; folder: string; redirects: boolean }> | undefined
   domain: string
   networkCidr: string
   trustedProxies: string
@@ -64,6 +69,11 @@ export function parseSettings(env: NodeJS.ProcessEnv, project: string, cwd: stri
   if (/^[0-9]{1,2}$/.test(routersText) && routers >= 1 && routers <= maxRouters)
     problems.push(...unusableAdminPorts(ports, routers))
   else problems.push(`BERTH_ROUTERS is "${routersText}" and must be a whole number from 1 to ${maxRouters}`)
+  const data = absolute(env['BERTH_DATA'] ?? resolve(project, '.berth'), cwd)
+  const edgeAddresses = (env['BERTH_EDGE_ADDRESSES'] || '127.0.0.1,::1').split(',').map((part) => part.trim())
+  for (const address of edgeAddresses)
+    if (isIP(address) === 0) problems.push(`BERTH_EDGE_ADDRESSES has "${address}", which is no IP address`)
+  const tls = tlsSettings(env, { data, cwd, ports, problems })
   const dockerHost = env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock'
   if (!dockerHost.startsWith('unix:///'))
     problems.push(`DOCKER_HOST is "${dockerHost}" and must be a unix:// socket; add other engines as nodes`)
@@ -74,12 +84,13 @@ export function parseSettings(env: NodeJS.ProcessEnv, project: string, cwd: stri
   if (!/^([0-9]{1,3}\.){3}[0-9]{1,3}\/[0-9]{1,2}$/.test(networkCidr))
     problems.push(`BERTH_NETWORK_CIDR is "${networkCidr}" and must be a network such as 198.18.0.0/16`)
   if (problems.length > 0) throw new Failure(`${problems.join('; ')}.`)
-  const data = env['BERTH_DATA'] ?? resolve(project, '.berth')
   return Object.freeze({
     project,
-    data: isAbsolute(data) ? data : resolve(cwd, data),
+    data,
     ports: Object.freeze(ports),
     routers,
+    edgeAddresses: Object.freeze(edgeAddresses),
+    tls: tls && Object.freeze(tls),
     domain,
     networkCidr,
     trustedProxies: env['BERTH_TRUSTED_PROXIES'] ?? '',
@@ -104,11 +115,36 @@ export function environmentOf(settings: Settings): Record<string, string> {
     PATH: settings.searchPath,
     BERTH_DATA: settings.data,
     BERTH_DOMAIN: settings.domain,
+    ...(settings.tls ? { BERTH_TLS_FOLDER: settings.tls.folder } : {}),
     BERTH_NETWORK_CIDR: settings.networkCidr,
     DOCKER_HOST: `unix://${settings.dockerSocket}`,
     DATABASE_URL: settings.databaseUrl ?? '',
     REDIS_URL: settings.redisUrl ?? '',
   }
+}
+
+function absolute(path: string, cwd: string): string {
+  return isAbsolute(path) ? path : resolve(cwd, path)
+}
+
+function tlsSettings(
+  env: NodeJS.ProcessEnv,
+  { data, cwd, ports, problems }: { data: string; cwd: string; ports: Ports; problems: string[] },
+): { port: number; folder: string; redirects: boolean } | undefined {
+  const redirects = env['BERTH_TLS_REDIRECT'] || 'off'
+  if (redirects !== 'on' && redirects !== 'off')
+    problems.push(`BERTH_TLS_REDIRECT is "${redirects}" and must be on or off`)
+  const text = env['BERTH_TLS_PORT'] || undefined
+  if (text === undefined) {
+    if (redirects === 'on') problems.push('BERTH_TLS_REDIRECT needs BERTH_TLS_PORT')
+    return undefined
+  }
+  const port = Number(text)
+  if (!/^[0-9]{1,5}$/.test(text) || port < 1 || port > 65_535)
+    problems.push(`BERTH_TLS_PORT is "${text}" and must be a port from 1 to 65535`)
+  if (Object.values(ports).includes(port)) problems.push(`BERTH_TLS_PORT is ${port}, which has another use`)
+  const folder = absolute(env['BERTH_TLS_FOLDER'] || resolve(data, 'certificates'), cwd)
+  return { port, folder, redirects: redirects === 'on' }
 }
 
 function sharedPorts(ports: Ports): string[] {

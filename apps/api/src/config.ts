@@ -10,6 +10,7 @@ export type ApiConfig = Readonly<{
   installation: string
   domain: string
   edgePort: number
+  tlsPort: number | undefined
   controlSocket: string
   logLevel: string
 }>
@@ -41,6 +42,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     installation: text('BERTH_INSTALLATION'),
     domain: text('BERTH_DOMAIN', 'localhost'),
     edgePort: port('BERTH_EDGE_PORT', 8080),
+    tlsPort: env['BERTH_TLS_PORT'] ? port('BERTH_TLS_PORT', 443) : undefined,
     controlSocket: text('BERTH_CONTROL_SOCKET'),
     logLevel: text('BERTH_LOG_LEVEL', 'info'),
   })

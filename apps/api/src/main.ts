@@ -34,8 +34,8 @@ async function main(): Promise<void> {
     started = true
   })
 
-  const { domain, edgePort, controlSocket } = config
-  const context = { keyring, domain, edgePort, controlSocket }
+  const { domain, edgePort, tlsPort, controlSocket } = config
+  const context = { keyring, domain, edgePort, tlsPort, controlSocket }
   const app = createApi({ context, db, probe, hints, log, started: () => started })
   const server = createApiServer(app.fetch, log)
   await listen(server, config)

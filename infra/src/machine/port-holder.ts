@@ -13,7 +13,7 @@ const stateOfCode: Record<string, PortState> = {
 }
 
 /** Rejects with a system error of any other kind. */
-export function portState(port: number, host: '127.0.0.1' | '::1'): Promise<PortState> {
+export function portState(port: number, host: string): Promise<PortState> {
   return new Promise((resolve, reject) => {
     const server = createServer()
     server.once('error', (error) => {

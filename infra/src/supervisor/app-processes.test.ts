@@ -19,7 +19,7 @@ const context = (env: Record<string, string> = {}) => ({
   data,
   run: runFolderAt('/run/b'),
   shelter: { path: (real: string) => real, enter: (command: readonly string[]) => ({ command }) },
-  sockets: { edge: [20, 21], admin: [22, 23] },
+  sockets: { edge: [20, 21], tls: [], admin: [22, 23] },
 })
 
 test('the router gets its sockets by number and no secret but its own Redis password', () => {
@@ -37,6 +37,22 @@ test('the router gets its sockets by number and no secret but its own Redis pass
   ])
     expect(env).not.toHaveProperty(name)
   expect(JSON.stringify(env)).not.toContain('worker-password')
+})
+
+test('with TLS it gets further sockets and the folder of the copies', () => {
+  const tls = {
+    settings: { BERTH_TLS_PORT: '8443' },
+    sockets: { edge: [20, 21], tls: [24, 25], admin: [22] },
+  }
+  const withTls = { ...context(tls.settings), sockets: tls.sockets }
+  expect(routerEnvironment(withTls)).toMatchObject({
+    BERTH_EDGE_FDS: '3,4',
+    BERTH_TLS_FDS: '5,6',
+    BERTH_ADMIN_FD: '7',
+    BERTH_TLS_PORT: '8443',
+    BERTH_TLS_FOLDER: '/run/b/router/certificates',
+  })
+  expect(appProcesses(withTls).routers[0]?.descriptors).toEqual([20, 21, 24, 25, 22])
 })
 
 test('its descriptors are the edge sockets and then the admin socket', () => {

@@ -16,9 +16,11 @@ export type AppContext = {
   run: RunFolder
   shelter: Shelter
   /** Sockets that the supervisor has bound for the routers: the edge for all of them, an admin port for each. */
-  sockets: { edge: readonly number[]; admin: readonly number[] }
+  sockets: { edge: readonly number[]; tls: readonly number[]; admin: readonly number[] }
 }
 
+/** After standard input, output and error. */
+const firstDescriptor = 3
 const stopGraceMs = 10_000
 /** Longer than the longest drain of a router: requests of up to 600 s. */
 const drainGraceMs = 620_000
@@ -47,7 +49,8 @@ function appEnvironment({ settings, data, run }: AppContext): Record<string, str
  */
 export function routerEnvironment(context: AppContext, index = 0): Record<string, string> {
   const { settings, data, run, sockets } = context
-  const edge = sockets.edge.map((_, index) => 3 + index)
+  const firstTls = firstDescriptor + sockets.edge.length
+  const admin = firstTls + sockets.tls.length
   const ownRedis = settings.redisUrl === undefined ? privateRedisUrls(data, run).router : undefined
   const redis = settings.routerRedisUrl ?? ownRedis
   const named = settings.passedOn['BERTH_ROUTER_NAME']
@@ -61,8 +64,10 @@ export function routerEnvironment(context: AppContext, index = 0): Record<string
     BERTH_ROUTER_ADMIN_PORT: String(routerAdminPorts(settings)[index]),
     ...(index === 0 ? {} : { BERTH_ROUTER_NAME: `${named || hostname()}-${index + 1}` }),
     BERTH_TRUSTED_PROXIES: settings.trustedProxies,
-    BERTH_EDGE_FDS: edge.join(','),
-    BERTH_ADMIN_FD: String(3 + edge.length),
+    BERTH_EDGE_FDS: sockets.edge.map((_, index) => firstDescriptor + index).join(','),
+    BERTH_TLS_FDS: sockets.tls.map((_, index) => firstTls + index).join(','),
+    ...(settings.tls ? { BERTH_TLS_FOLDER: run.certificates } : {}),
+    BERTH_ADMIN_FD: String(admin),
   }
 }
 
@@ -117,7 +122,7 @@ function routerProcess(context: AppContext, port: number, index: number): Proces
     ...shelter.enter(command, isRoot() ? routerAccount : undefined),
     env: routerEnvironment(context, index),
     cwd: '/',
-    descriptors: [...sockets.edge, ...sockets.admin.slice(index, index + 1)],
+    descriptors: [...sockets.edge, ...sockets.tls, ...sockets.admin.slice(index, index + 1)],
     checkReady: (pid) => answersReady(port, pid),
     stopSignal: 'SIGTERM',
     stopGraceMs,

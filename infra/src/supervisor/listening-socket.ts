@@ -1,5 +1,6 @@
 import * as net from 'node:net'
-import { codeOf, Failure } from '../failure.ts'
+import { isIPv6 } from 'node:net'
+import { Failure } from '../failure.ts'
 
 /** A bound socket whose descriptor is handed to a process, which listens and accepts on it. */
 export type ListeningSocket = { descriptor: number; close(): void }
@@ -15,9 +16,9 @@ const { _createServerHandle: createHandle } = net as unknown as {
   _createServerHandle: (address: string, port: number, family: 4 | 6, fd: number) => Handle | number
 }
 
-/** Binds `host`:`port`. Throws a Failure when the port is taken, undefined for an address that is not there. */
-export function bindSocket(host: '127.0.0.1' | '::1', port: number): ListeningSocket | undefined {
-  const handle = createHandle(host, port, host === '::1' ? 6 : 4, -1)
+/** Binds `host`:`port`. Throws a Failure when the port is taken or the address is not there; undefined for ::1, which not every machine has. */
+export function bindSocket(host: string, port: number): ListeningSocket | undefined {
+  const handle = createHandle(host, port, isIPv6(host) ? 6 : 4, -1)
   // libuv keeps EADDRINUSE back until the socket is used for the first time.
   const problem = typeof handle === 'number' ? handle : handle.getsockname({})
   if (problem === 0 && typeof handle !== 'number')
@@ -25,5 +26,5 @@ export function bindSocket(host: '127.0.0.1' | '::1', port: number): ListeningSo
   if (typeof handle !== 'number') handle.close()
   if (problem === -98) throw new Failure(`Port ${port} of ${host} is taken.`)
   if (host === '::1') return undefined
-  throw new Error(`cannot bind ${host}:${port} (error ${problem})`, { cause: codeOf(problem) })
+  throw new Failure(`${host} cannot be listened on, port ${port} (error ${problem}).`)
 }

@@ -46,7 +46,7 @@ async function main(): Promise<void> {
       logs: data.logs,
       async prepare() {
         await writeRunningSettings(run, settings)
-        return await startPlan(settings, data, run)
+        return await startPlan(settings, data, run, say)
       },
     },
     record,

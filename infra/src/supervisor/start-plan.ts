@@ -1,18 +1,25 @@
 import type { DataFolder } from '../data-folder.ts'
 import { Failure } from '../failure.ts'
+import { isRoot, routerAccount } from '../machine/accounts.ts'
 import type { RunFolder } from '../run-folder.ts'
 import { routerAdminPorts, type Settings } from '../settings.ts'
 import { postgresProcess, preparePostgres } from '../stores/postgres.ts'
 import { prepareRedis, redisProcess } from '../stores/redis.ts'
 import { prepareRegistry, registryProcess } from '../stores/registry.ts'
 import { appProcesses, migration } from './app-processes.ts'
+import { keepCertificateCopies } from './certificate-copies.ts'
 import { bindSocket, type ListeningSocket } from './listening-socket.ts'
 import { openCode } from './open-code.ts'
 import { chooseShelter } from './shelter.ts'
-import type { StartPlan } from './supervisor.ts'
+import type { Say, StartPlan } from './supervisor.ts'
 
 /** Prepares folders and configuration, binds the routers' sockets, and says what to start in which order. */
-export async function startPlan(settings: Settings, data: DataFolder, run: RunFolder): Promise<StartPlan> {
+export async function startPlan(
+  settings: Settings,
+  data: DataFolder,
+  run: RunFolder,
+  say: Say,
+): Promise<StartPlan> {
   const { ports } = settings
   await openCode(settings.project)
   const shelter = chooseShelter(settings.project, data.path, run)
@@ -28,14 +35,24 @@ export async function startPlan(settings: Settings, data: DataFolder, run: RunFo
   await prepareRegistry(data.path, run, shelter, ports.registry)
   stores.push(registryProcess(settings, run, shelter))
 
-  const edge4 = bindSocket('127.0.0.1', ports.edge)
-  const admin = routerAdminPorts(settings).flatMap((port) => bindSocket('127.0.0.1', port) ?? [])
-  if (edge4 === undefined || admin.length < settings.routers)
-    throw new Failure('127.0.0.1 cannot be listened on.')
-  const edge6 = bindSocket('::1', ports.edge)
-  const descriptorOf = ({ descriptor }: ListeningSocket) => descriptor
-  const edge = [edge4, ...(edge6 === undefined ? [] : [edge6])].map(descriptorOf)
-  const context = { settings, data, run, shelter, sockets: { edge, admin: admin.map(descriptorOf) } }
+  const { tls } = settings
+  const account = isRoot() ? routerAccount : undefined
+  if (tls) await keepCertificateCopies({ from: tls.folder, to: run.certificates, account, say })
+  const onEdge = (port: number) =>
+    settings.edgeAddresses.flatMap((address) => bindSocket(address, port) ?? [])
+  const bound = {
+    edge: onEdge(ports.edge),
+    tls: tls ? onEdge(tls.port) : [],
+    admin: routerAdminPorts(settings).flatMap((port) => bindSocket('127.0.0.1', port) ?? []),
+  }
+  if (bound.edge.length === 0) throw new Failure('No address of BERTH_EDGE_ADDRESSES can be listened on.')
+  const descriptorsOf = (sockets: ListeningSocket[]) => sockets.map(({ descriptor }) => descriptor)
+  const sockets = {
+    edge: descriptorsOf(bound.edge),
+    tls: descriptorsOf(bound.tls),
+    admin: descriptorsOf(bound.admin),
+  }
+  const context = { settings, data, run, shelter, sockets }
   const apps = appProcesses(context)
   return {
     stores,

@@ -40,7 +40,7 @@ export type SupervisorOptions = {
   prepare(): Promise<StartPlan>
 }
 
-type Say = (message: string, keys: Record<string, unknown>) => void
+export type Say = (message: string, keys: Record<string, unknown>) => void
 
 const readyTimeoutMs = 60_000
 const migrateTimeoutMs = 120_000

@@ -48,13 +48,14 @@ export function openEnvironment(context: ApiContext, service: desired.ServiceRow
   return decodeEnvironment(context.keyring.openText(service.env, desired.serviceEnvPurpose(service.uid)))
 }
 
-/** `http://[<tag>---]<service>[--<project>].<domain>:<edge port>` */
+/** `http://[<tag>---]<service>[--<project>].<domain>:<edge port>`, or https with the port of TLS where there is one. */
 function serviceUrl(
-  { domain, edgePort }: ApiContext,
+  { domain, edgePort, tlsPort }: ApiContext,
   parts: { service: string; project: string; tag: string | null },
 ): string {
-  const port = edgePort === 80 ? '' : `:${edgePort}`
-  return `http://${hostLabel(parts)}.${domain}${port}`
+  const host = `${hostLabel(parts)}.${domain}`
+  if (tlsPort !== undefined) return `https://${host}${tlsPort === 443 ? '' : `:${tlsPort}`}`
+  return `http://${host}${edgePort === 80 ? '' : `:${edgePort}`}`
 }
 
 /** What the worker wrote; before it wrote anything, and while the service is deleted, our own words. */

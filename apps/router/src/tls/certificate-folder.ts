@@ -9,7 +9,7 @@ const maxFileBytes = 256 * 1024
 
 export type CertificateFolder = {
   /** The newest that could be read. */
-  current(): CertificateChoice
+  current: () => CertificateChoice
   close(): void
 }
 
