@@ -26,7 +26,7 @@ export type RouterConfig = Readonly<{
 }>
 
 /** `redirectTo`: the port that clients without TLS are sent to. */
-export type TlsConfig = Readonly<{
+type TlsConfig = Readonly<{
   places: readonly EdgePlace[]
   folder: string
   redirectTo: number | undefined

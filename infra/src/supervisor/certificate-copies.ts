@@ -6,7 +6,7 @@ import type { Account } from '../machine/accounts.ts'
 const lookEveryMs = 2000
 const isCertificate = (file: string) => /^[A-Za-z0-9._-]+\.(?:pem|key)$/.test(file)
 
-export type Copying = {
+type Copying = {
   /** Where the operator keeps `<name>.pem` and `<name>.key`. Made when it is not there. */
   from: string
   to: string
