@@ -520,3 +520,60 @@ describe('events', () => {
     expect(seen).toEqual(['create', 'start'])
   })
 })
+
+describe('a held app', () => {
+  async function heldReplica() {
+    const sandboxId = await runtime.createSandbox(sandbox(), heldFence)
+    await runtime.startContainer(sandboxId, heldFence)
+    const appId = await runtime.createApp(app(sandboxId, { held: true }), heldFence)
+    await runtime.startContainer(appId, heldFence)
+    return { sandboxId, appId }
+  }
+
+  test('runs without having begun, until it is released', async () => {
+    const { sandboxId, appId } = await heldReplica()
+    expect(await runtime.inspect(appId)).toMatchObject({ state: 'running', holds: true })
+    expect(await runtime.isHeld(sandboxId)).toBe(true)
+    expect(await runtime.readListeners(sandboxId)).toEqual([])
+    for (let times = 0; times < 2; times += 1) await runtime.release(appId, heldFence)
+    expect(await runtime.isHeld(sandboxId)).toBe(false)
+    expect(await runtime.readListeners(sandboxId)).toHaveLength(1)
+  })
+
+  test('is not released when it does not run', async () => {
+    const { appId } = await heldReplica()
+    await runtime.stop(appId, 10, heldFence)
+    expect(isEngineError(await failureOf(runtime.release(appId, heldFence)), 'Conflict')).toBe(true)
+  })
+
+  test('begins with its next start once its hold is lifted', async () => {
+    const { sandboxId, appId } = await heldReplica()
+    await runtime.stop(appId, 10, heldFence)
+    await runtime.liftHold(appId, heldFence)
+    await runtime.startContainer(appId, heldFence)
+    expect(await runtime.isHeld(sandboxId)).toBe(false)
+    expect(await runtime.readListeners(sandboxId)).toHaveLength(1)
+  })
+
+  test('is adopted by a start that holds nothing, which lifts its hold', async () => {
+    const { sandboxId, appId } = await heldReplica()
+    await runtime.stop(appId, 10, heldFence)
+    expect(await runtime.createApp(app(sandboxId), heldFence)).toBe(appId)
+    await runtime.startContainer(appId, heldFence)
+    expect(await runtime.readListeners(sandboxId)).toHaveLength(1)
+    const other = app(sandboxId, { command: ['/bin/other'] })
+    expect(await failureOf(runtime.createApp(other, heldFence))).toBeInstanceOf(NameConflictError)
+  })
+
+  test('needs its fence for each of these', async () => {
+    const { sandboxId, appId } = await heldReplica()
+    const before = engine.calls.length
+    for (const call of [
+      runtime.release(appId, lostFence),
+      runtime.liftHold(appId, lostFence),
+      runtime.createApp(app(sandboxId, { name: 'x', held: true }), lostFence),
+    ])
+      expect(await failureOf(call)).toBeInstanceOf(LeaseLostError)
+    expect(engine.calls.slice(before).filter((call) => !call.startsWith('GET'))).toEqual([])
+  })
+})

@@ -1,9 +1,10 @@
-import type { ContainerRuntime, EngineEndpoint } from './container-runtime.ts'
+import type { ContainerRuntime, EngineEndpoint, ImageState } from './container-runtime.ts'
 import * as containers from './containers.ts'
 import { EngineConnection } from './engine-connection.ts'
 import { EngineError } from './engine-error.ts'
 import type { EngineLimits } from './engine-limits.ts'
 import { events } from './events.ts'
+import { isHeld, putHoldProgram, release } from './held-start/held-start.ts'
 import * as images from './images.ts'
 import { logs } from './logs.ts'
 import * as networks from './networks.ts'
@@ -15,7 +16,7 @@ import { measureVolume } from './volume-size.ts'
 import * as volumes from './volumes.ts'
 import { readDisk, readListeners } from './sandbox-reads.ts'
 
-const rememberedUsers = 500
+const rememberedImages = 500
 
 /** `limits` are the deadlines that differ from those of `engineLimits`. */
 export type EngineOptions = { limits?: Partial<EngineLimits> }
@@ -45,6 +46,9 @@ export function connectEngine(endpoint: EngineEndpoint, options: EngineOptions =
     measureVolume: (name, helper, fence, signal) => measureVolume(engine, name, helper, fence, signal),
     createSandbox: (spec, fence) => containers.createSandbox(engine, spec, fence),
     createApp: (spec, fence) => containers.createApp(engine, facts, spec, fence),
+    release: (id, fence) => release(engine, id, fence),
+    liftHold: (id, fence) => putHoldProgram(engine, id, 'passing', fence),
+    isHeld: (sandboxId) => isHeld(engine, sandboxId),
     startContainer: (id, fence) => containers.startContainer(engine, id, fence),
     pause: (id, fence) => containers.pause(engine, id, fence),
     unpause: (id, fence) => containers.unpause(engine, id, fence),
@@ -72,19 +76,19 @@ export function connectEngine(endpoint: EngineEndpoint, options: EngineOptions =
   }
 }
 
-/** Users of images are remembered by id only: a name can come to mean another image. */
+/** Images are remembered by id only: a name can come to mean another image. */
 function nodeFacts(engine: EngineConnection): containers.NodeFacts {
-  const users = new Map<string, string>()
+  const known = new Map<string, ImageState>()
   let cpus: number | undefined
   return {
-    async imageUser(reference) {
-      const known = users.get(reference)
-      if (known !== undefined) return known
+    async image(reference) {
+      const remembered = known.get(reference)
+      if (remembered !== undefined) return remembered
       const image = await images.inspectImage(engine, reference)
       if (image === null) throw new EngineError('ImageNotFound', `the node has no image "${reference}"`)
-      if (users.size >= rememberedUsers) users.clear()
-      if (reference === image.id) users.set(image.id, image.user)
-      return image.user
+      if (known.size >= rememberedImages) known.clear()
+      if (reference === image.id) known.set(image.id, image)
+      return image
     },
     async cpus() {
       cpus ??= (await info(engine)).cpus

@@ -67,6 +67,8 @@ export type AppSpec = {
   pidsLimit?: number
   /** Volumes of the engine by name; one that is not there is made by the engine, empty. */
   volumes?: readonly VolumeMount[]
+  /** Its start stops short of the app's first instruction, until `release`. */
+  held?: true
   labels: Labels
 }
 
@@ -104,6 +106,8 @@ export type ContainerState = {
   /** Id of the image. */
   image: string
   pid: number
+  /** Whether it was made to be held: its next start waits for `release`, unless `liftHold` was called. */
+  holds: boolean
 }
 
 /** A line of `list`: as much as the engine tells without an inspect of each. */
@@ -126,6 +130,10 @@ export type ImageState = {
   exposedPorts: number[]
   entrypoint: string[]
   command: string[]
+  /** `KEY=value`. */
+  env: string[]
+  /** Folders for each of which a container gets a volume without a name. */
+  volumes: string[]
   workdir: string
   sizeBytes: number
   repoTags: string[]
@@ -222,8 +230,17 @@ export type ContainerRuntime = {
 
   /** The container's id. A container of that name is adopted when it is what was asked for. */
   createSandbox(spec: SandboxSpec, fence: Fence): Promise<string>
-  /** The container's id. A container of that name is adopted when it is what was asked for. */
+  /**
+   * The container's id. A container of that name is adopted when it is what was asked for; one that was made to be held
+   * is, and its hold lifted, unless `held` is asked for.
+   */
   createApp(spec: AppSpec, fence: Fence): Promise<string>
+  /** Lets a held app begin; nothing happens to one that runs. `Conflict` when its container does not run. */
+  release(id: string, fence: Fence): Promise<void>
+  /** From now on the app of a container that was made to be held begins with its start. */
+  liftHold(id: string, fence: Fence): Promise<void>
+  /** Whether an app in this sandbox waits for `release`, as the sandbox's busybox sees it. */
+  isHeld(sandboxId: string): Promise<boolean>
   startContainer(id: string, fence: Fence): Promise<void>
   pause(id: string, fence: Fence): Promise<void>
   unpause(id: string, fence: Fence): Promise<void>

@@ -6,6 +6,7 @@ import {
 } from './container-runtime.ts'
 import type { CreateBody } from './container-spec.ts'
 import type { ContainerAnswer, containerListAnswer } from './engine-answers.ts'
+import { holdPath } from './held-start/held-start.ts'
 import { missingLabels } from './labels.ts'
 import type { z } from 'zod'
 
@@ -25,7 +26,13 @@ export function containerState(answer: ContainerAnswer): ContainerState {
     labels: answer.Config.Labels ?? {},
     image: answer.Image,
     pid: State.Pid,
+    holds: holds(answer),
   }
+}
+
+/** Whether it was made to be held. */
+export function holds({ Config }: ContainerAnswer): boolean {
+  return Config.Entrypoint?.[0] === holdPath
 }
 
 export function containerSummary(entry: z.infer<typeof containerListAnswer>[number]): ContainerSummary {

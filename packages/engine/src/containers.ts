@@ -1,7 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { AppSpec, ContainerState, ContainerSummary, Fence, SandboxSpec } from './container-runtime.ts'
+import type {
+  AppSpec,
+  ContainerState,
+  ContainerSummary,
+  Fence,
+  ImageState,
+  SandboxSpec,
+} from './container-runtime.ts'
 import { appBody, type CreateBody, sandboxBody } from './container-spec.ts'
-import { containerState, containerSummary, differences, networkAddress } from './container-state.ts'
+import { containerState, containerSummary, differences, holds, networkAddress } from './container-state.ts'
 import {
   type ContainerAnswer,
   containerAnswer,
@@ -11,19 +18,20 @@ import {
 } from './engine-answers.ts'
 import type { EngineConnection, EngineRequest } from './engine-connection.ts'
 import { EngineError, isEngineError, NameConflictError } from './engine-error.ts'
+import { heldBody, putHoldProgram } from './held-start/held-start.ts'
 import { ownedBy } from './labels.ts'
 
 const removalPollMs = 50
 
 /** What the node tells about images and itself, needed to build an app's container. */
-export type NodeFacts = { imageUser(image: string): Promise<string>; cpus(): Promise<number> }
+export type NodeFacts = { image(reference: string): Promise<ImageState>; cpus(): Promise<number> }
 
 export async function createSandbox(
   engine: EngineConnection,
   spec: SandboxSpec,
   fence: Fence,
 ): Promise<string> {
-  return await create(engine, spec.name, sandboxBody(spec), [], fence)
+  return (await create(engine, spec.name, () => sandboxBody(spec), [], fence)).id
 }
 
 export async function createApp(
@@ -32,45 +40,51 @@ export async function createApp(
   spec: AppSpec,
   fence: Fence,
 ): Promise<string> {
-  const [user, cpus] = await Promise.all([facts.imageUser(spec.image), facts.cpus()])
-  return await create(engine, spec.name, appBody(spec, user, cpus), Object.values(spec.env), fence)
+  const [image, cpus] = await Promise.all([facts.image(spec.image), facts.cpus()])
+  const plain = appBody(spec, image.user, cpus)
+  const bodyOf = (isHeld: boolean) => (isHeld ? heldBody(plain, spec, image) : plain)
+  const wanted = (found?: ContainerAnswer) => bodyOf(spec.held ?? (found !== undefined && holds(found)))
+  const { id, found } = await create(engine, spec.name, wanted, Object.values(spec.env), fence)
+  if (spec.held) await putHoldProgram(engine, id, 'waiting', fence)
+  else if (found !== undefined && holds(found)) await putHoldProgram(engine, id, 'passing', fence)
+  return id
 }
 
-/** Creates, or adopts a container of that name that is what was asked for. */
+/** Creates, or adopts a container of that name that is what is wanted in the place of what was found. */
 async function create(
   engine: EngineConnection,
   name: string,
-  body: CreateBody,
+  wanted: (found?: ContainerAnswer) => CreateBody,
   secrets: readonly string[],
   fence: Fence,
-): Promise<string> {
+): Promise<{ id: string; found?: ContainerAnswer }> {
   const what = `create container "${name}"`
   const request = {
     what,
     method: 'POST',
     path: '/containers/create',
     query: { name },
-    body,
+    body: wanted(),
     secrets,
   } as const
   try {
     const answer = await engine.mutate(fence, { ...request, limitMs: engine.limits.createMs, accept: [409] })
-    if (answer.status !== 409) return readAnswer(createdAnswer, answer.body, what).Id
+    if (answer.status !== 409) return { id: readAnswer(createdAnswer, answer.body, what).Id }
   } catch (error) {
     const found = isUnknown(error) ? await lookFor(engine, name) : null
     if (found === null) throw error
-    return adopt(name, found, body)
+    return adopt(name, found, wanted(found))
   }
   const found = await inspectAnswer(engine, name)
   // The name was taken a moment ago and is free now: the caller looks again and decides anew.
   if (found === null) throw new EngineError('Conflict', `${what}: the name was just given up`)
-  return adopt(name, found, body)
+  return adopt(name, found, wanted(found))
 }
 
-function adopt(name: string, found: ContainerAnswer, wanted: CreateBody): string {
+function adopt(name: string, found: ContainerAnswer, wanted: CreateBody) {
   const unlike = differences(found, wanted)
   if (unlike.length > 0) throw new NameConflictError(name, unlike)
-  return found.Id
+  return { id: found.Id, found }
 }
 
 export async function startContainer(engine: EngineConnection, id: string, fence: Fence): Promise<void> {

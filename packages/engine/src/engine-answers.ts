@@ -102,6 +102,8 @@ export const imageAnswer = z.object({
       ExposedPorts: ports,
       Entrypoint: strings,
       Cmd: strings,
+      Env: strings,
+      Volumes: z.record(z.string(), z.unknown()).nullish(),
       WorkingDir: z.string().optional(),
     })
     .nullish(),

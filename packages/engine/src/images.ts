@@ -43,6 +43,8 @@ export async function inspectImage(engine: EngineConnection, reference: string):
       .map((port) => Number.parseInt(port, 10)),
     entrypoint: image.Config?.Entrypoint ?? [],
     command: image.Config?.Cmd ?? [],
+    env: image.Config?.Env ?? [],
+    volumes: Object.keys(image.Config?.Volumes ?? {}),
     workdir: image.Config?.WorkingDir ?? '',
     sizeBytes: image.Size,
     repoTags: image.RepoTags ?? [],

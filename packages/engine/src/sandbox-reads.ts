@@ -47,7 +47,7 @@ export function parseDisk(text: string): DiskSpace | undefined {
  * Runs a command in a container and gives its standard output. Not fenced: it changes nothing that anybody else
  * relies on.
  */
-async function execRead(
+export async function execRead(
   engine: EngineConnection,
   id: string,
   command: readonly string[],

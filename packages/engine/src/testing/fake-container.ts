@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { CreateBody } from '../container-spec.ts'
 import type { ContainerStatus } from '../container-runtime.ts'
+import { holdPath } from '../held-start/held-start.ts'
 
 /** How the program of a container behaves once it is started. */
 export type FakeAppBehaviour = {
@@ -33,10 +34,19 @@ export type FakeContainer = {
   imageId: string
   address: string
   log: { at: Date; line: string }[]
+  /** The program that holds its app, once that was put into it. */
+  hold: 'waiting' | 'passing' | null
+  /** It runs, and its app waits to be released. */
+  held: boolean
 }
 
 export function isUp(container: FakeContainer): boolean {
   return container.status === 'running' || container.status === 'paused'
+}
+
+/** Whether it starts the program that holds an app. */
+export function startsHold({ body }: FakeContainer): boolean {
+  return body.Entrypoint?.[0] === holdPath
 }
 
 export function sandboxIdOf(container: FakeContainer): string | undefined {

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import type { CreateBody } from '../container-spec.ts'
 import { FakeApp } from './fake-app.ts'
-import { type FakeAppBehaviour, type FakeContainer, isUp, sandboxIdOf } from './fake-container.ts'
+import { type FakeAppBehaviour, type FakeContainer, isUp, sandboxIdOf, startsHold } from './fake-container.ts'
 
 export type FakeImage = {
   id: string
@@ -123,6 +123,8 @@ export class FakeEngineState {
       imageId: image.id,
       address: `198.19.0.${(this.#addresses = (this.#addresses % 250) + 1)}`,
       log: [],
+      hold: null,
+      held: false,
     }
     this.containers.set(container.id, container)
     this.#tell('create', container)
@@ -137,18 +139,23 @@ export class FakeEngineState {
     this.#refuseDeadSandbox(container)
     this.#refuseTakenPort(container)
     Object.assign(container, { status: 'running', startedAt: new Date(), finishedAt: null, exitCode: 0 })
-    if (sandboxIdOf(container) !== undefined) {
-      const app = new FakeApp(container, this.#behaviourOf(container))
-      this.#apps.set(container.id, app)
-      app.start(this.publishedAt(container), () => this.exit(container))
-    }
+    container.held = startsHold(container) && container.hold === 'waiting'
+    if (sandboxIdOf(container) !== undefined && !container.held) this.#startApp(container)
     this.#tell('start', container)
+    if (startsHold(container) && container.hold === null) this.exit(container, { exitCode: 127 })
     // The only program besides apps and sandboxes counts a volume.
     if (container.body.Entrypoint?.includes('du')) {
       container.log.push({ at: new Date(), line: `${countedKib}\t/volume` })
       this.exit(container, { exitCode: 0 })
     }
     return true
+  }
+
+  /** SIGCONT: a held app begins, to any other nothing happens. */
+  continue(container: FakeContainer): void {
+    if (container.held) this.#startApp(container)
+    container.held = false
+    this.#tell('kill', container)
   }
 
   pause(container: FakeContainer): void {
@@ -173,6 +180,7 @@ export class FakeEngineState {
     container.exitCode = how.exitCode ?? behaviour.exitCode ?? 0
     container.oomKilled = how.oomKilled ?? behaviour.oomKilled ?? false
     container.finishedAt = new Date()
+    container.held = false
     this.#apps.get(container.id)?.stop()
     this.#apps.delete(container.id)
     // With the sandbox goes the published port, also for an app that still runs.
@@ -220,6 +228,12 @@ export class FakeEngineState {
   stopEverything(): void {
     for (const app of this.#apps.values()) app.stop()
     this.#apps.clear()
+  }
+
+  #startApp(container: FakeContainer): void {
+    const app = new FakeApp(container, this.#behaviourOf(container))
+    this.#apps.set(container.id, app)
+    app.start(this.publishedAt(container), () => this.exit(container))
   }
 
   #refuseDeadSandbox(container: FakeContainer): void {

@@ -5,7 +5,9 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { extract } from 'tar-stream'
 import type { CreateBody } from '../container-spec.ts'
-import { inspectAnswer, isUp, listEntry, type FakeContainer } from './fake-container.ts'
+import { waitingProgram } from '../held-start/hold-program.ts'
+import { holdPath } from '../held-start/held-start.ts'
+import { inspectAnswer, isUp, listEntry, sandboxIdOf, type FakeContainer } from './fake-container.ts'
 import { type FakeEngineState, type FakeEvent, Refusal } from './fake-engine-state.ts'
 
 /** A call as a route sees it; `parts` are what the stars of its pattern matched. */
@@ -113,10 +115,11 @@ async function endOrGrace(state: FakeEngineState, container: FakeContainer, grac
   state.listeners.delete(listener)
 }
 
-function kill(state: FakeEngineState, { parts }: FakeCall): FakeAnswer {
+function kill(state: FakeEngineState, { parts, query }: FakeCall): FakeAnswer {
   const container = at(state, parts)
   if (!isUp(container)) throw new Refusal(409, `Container ${container.id} is not running`)
-  state.exit(container, { exitCode: 137 })
+  if (query.get('signal') === 'SIGCONT') state.continue(container)
+  else state.exit(container, { exitCode: 137 })
   return status(204)
 }
 
@@ -138,13 +141,24 @@ function createExec(state: FakeEngineState, { parts, body }: FakeCall): FakeAnsw
   return { status: 201, body: { Id: id } }
 }
 
-/** What is run in a sandbox reads its disk, or its socket tables. */
+/** What is run in a sandbox reads its disk, or a table of its sockets. */
 function startExec(state: FakeEngineState, { parts, response }: FakeCall): FakeAnswer {
   const exec = execs.get(parts[0] ?? '')
   const sandbox = state.find(exec?.sandbox ?? '')
   response.writeHead(200, { 'content-type': 'application/vnd.docker.raw-stream' })
-  response.end(frame(exec?.command.includes('df') ? diskTable(state) : socketTable(state, sandbox)))
+  response.end(frame(outputOf(state, exec?.command ?? [], sandbox)))
   return undefined
+}
+
+function outputOf(state: FakeEngineState, command: readonly string[], sandbox: FakeContainer): string {
+  if (command.includes('df')) return diskTable(state)
+  return command.includes('/proc/net/unix') ? unixTable(state, sandbox) : socketTable(state, sandbox)
+}
+
+function unixTable(state: FakeEngineState, sandbox: FakeContainer): string {
+  const held = [...state.containers.values()].filter((each) => each.held && sandboxIdOf(each) === sandbox.id)
+  const lines = held.map(() => '0000000000000000: 00000002 00000000 00000000 0002 01 77 @berth-held\n')
+  return `Num       RefCount Protocol Flags    Type St Inode Path\n${lines.join('')}`
 }
 
 function diskTable({ disk }: FakeEngineState): string {
@@ -275,9 +289,11 @@ function statPath(state: FakeEngineState, { query, response }: FakeCall): FakeAn
 
 async function writeArchive(state: FakeEngineState, { parts, query, body }: FakeCall): Promise<FakeAnswer> {
   const volume = volumeOf(state, parts)
-  await filesOf(body).catch(() => {
+  const files = await filesOf(body).catch(() => {
     throw new Refusal(500, 'Error processing tar file(exit status 1): archive/tar: invalid tar header')
   })
+  const hold = files.get(holdPath.slice(1))
+  if (hold !== undefined) at(state, parts).hold = hold.equals(waitingProgram) ? 'waiting' : 'passing'
   // From above comes only who may do what with the volume.
   if (query.get('path') !== '/') state.archives.set(volume, () => Readable.from([body]))
   return status(200)
