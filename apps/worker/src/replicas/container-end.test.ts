@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { describeEnd } from './container-end.ts'
 import { splitRepository } from './image-supply.ts'
-import { appEnvironment } from './start-replica.ts'
+import { appEnvironment } from './app-container.ts'
 import { buildTemplate } from '@berth/db/testing'
 
 const end = { exitCode: 2, oomKilled: false, error: '' }

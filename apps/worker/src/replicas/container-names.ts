@@ -9,6 +9,16 @@ export function appName(installation: string, replica: string): string {
   return `berth-${installation}-${replica}-app`
 }
 
+/** The container that is made to be held, until it takes the app's place. */
+export function heldName(installation: string, replica: string): string {
+  return `berth-${installation}-${replica}-held`
+}
+
+/** The container whose place it took: it is kept for its log. */
+export function pastName(installation: string, replica: string): string {
+  return `berth-${installation}-${replica}-past`
+}
+
 export function networkName(installation: string, projectUid: string): string {
   return `berth-${installation}-${projectUid}`
 }

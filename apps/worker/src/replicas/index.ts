@@ -1,6 +1,7 @@
 export { askProbe, type ProbeResult } from './ask-probe.ts'
-export { appName, volumeName } from './container-names.ts'
+export { appName, pastName, volumeName } from './container-names.ts'
 export { freezeReplica } from './freeze-replica.ts'
+export { holdReplica, type HoldOutcome } from './hold-replica.ts'
 export { checkHonesty } from './honesty.ts'
 export { createImageSupply } from './image-supply.ts'
 export { inspectReplica, type ReplicaSight } from './inspect-replica.ts'

@@ -6,6 +6,7 @@ import type { Failure, PlacedReplica, ReplicaHost } from './replica-deps.ts'
 
 /**
  * running, frozen   the app is there and on that rung
+ * held              the app's container runs, and the app waits before its first instruction: parked
  * parked            the sandbox runs, the app was made and does not run: never started, or stopped by us
  * exited            the app ended by itself, with the reason
  * cold              the sandbox runs, the app is gone (somebody pruned it)
@@ -15,6 +16,7 @@ export type ReplicaSight =
   | { kind: 'running' }
   | { kind: 'frozen' }
   | { kind: 'parked' }
+  | { kind: 'held' }
   | { kind: 'cold' }
   | { kind: 'gone' }
   | Ended
@@ -38,9 +40,11 @@ export async function inspectReplica(
     sandbox === undefined ? null : host.runtime.inspect(sandbox),
     host.runtime.inspect(app ?? appName(installation, replica.id)),
   ])
-  if (sandboxState === null || !up.includes(sandboxState.state)) return { kind: 'gone' }
+  if (sandbox === undefined || sandboxState === null || !up.includes(sandboxState.state))
+    return { kind: 'gone' }
   if (appState === null) return { kind: 'cold' }
-  if (appState.state === 'running') return { kind: 'running' }
+  if (appState.state === 'running')
+    return appState.holds && (await host.runtime.isHeld(sandbox)) ? { kind: 'held' } : { kind: 'running' }
   if (appState.state === 'paused') return { kind: 'frozen' }
   if (about.wasParked || appState.state === 'created') return { kind: 'parked' }
   return ended(host, replica, appState, about.environment)

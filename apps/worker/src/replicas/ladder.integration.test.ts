@@ -1,3 +1,4 @@
+import { newId } from '@berth/contracts'
 import { createTestDatabase, type TestDatabase } from '@berth/db/testing'
 import { isEngineError } from '@berth/engine'
 import type { FakeAppBehaviour } from '@berth/engine/testing'
@@ -5,6 +6,7 @@ import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
 import { freezeReplica } from './freeze-replica.ts'
+import { holdReplica } from './hold-replica.ts'
 import { checkHonesty } from './honesty.ts'
 import { inspectReplica } from './inspect-replica.ts'
 import { rememberAddresses } from './own-address.ts'
@@ -38,6 +40,14 @@ const look = (wasParked = false) =>
   inspectReplica(bench.deps.installation, bench.host, replica, { wasParked, environment })
 const appId = () => replica.containers.app ?? ''
 const sandboxId = () => replica.containers.sandbox ?? ''
+const calm = () => new AbortController().signal
+
+/** From now on the replica's app is the one that waits. */
+async function hold(): Promise<void> {
+  const outcome = await holdReplica(bench.deps, bench.host, replica, calm())
+  if (outcome.kind !== 'held') throw new Error(`not held: ${JSON.stringify(outcome)}`)
+  replica = { ...replica, containers: { ...replica.containers, app: outcome.app } }
+}
 
 test('running, frozen and running again', async () => {
   expect(await look()).toEqual({ kind: 'running' })
@@ -97,8 +107,12 @@ test('a wake needs no row', async () => {
   expect(outcome).toEqual({ kind: 'running' })
 })
 
-test('a wake from parked asks the engine for the start and for nothing else', async () => {
+test.each([
+  ['that is held', true, ['kill']],
+  ['that has ended', false, ['json', 'start']],
+])('a wake of an app %s asks the engine for no more than it needs', async (_what, held, asked) => {
   await parkReplica(bench.deps, bench.host, replica)
+  if (held) await hold()
   // Where a connect to the published port tells nothing, as behind a proxy, the app is found at its own address.
   bench.engine.state.find(sandboxId()).address = replica.address
   const [container] = replica.template.containers
@@ -112,11 +126,12 @@ test('a wake from parked asks the engine for the start and for nothing else', as
   const outcome = await wakeReplica(
     bench.deps,
     host,
-    { ...replica, template, rung: 'parked' },
+    { ...replica, template, rung: 'parked', held },
     { environment },
   )
   expect(outcome).toEqual({ kind: 'running' })
-  expect(bench.engine.calls.slice(before)).toEqual([`POST /containers/${appId()}/start`])
+  const verbs = bench.engine.calls.slice(before).map((call) => call.split(`/containers/${appId()}/`)[1])
+  expect(verbs).toEqual(asked)
 })
 
 test('what somebody pruned is cold, not an error', async () => {
@@ -222,6 +237,132 @@ test('a node behind a proxy that accepts everything is not honest', async () => 
   } finally {
     accepted.close()
   }
+})
+
+describe('a parked app that is held', () => {
+  const parked = (held: boolean) => ({ ...replica, rung: 'parked' as const, held })
+  const names = () => new Set(bench.engine.containers().map(({ name }) => name.split('-').at(-1)))
+  beforeEach(() => parkReplica(bench.deps, bench.host, replica))
+
+  test('has started and not begun, beside what is kept of the app before it', async () => {
+    const before = appId()
+    await hold()
+    expect(await look(true)).toEqual({ kind: 'held' })
+    expect(await look()).toEqual({ kind: 'held' })
+    expect(bench.engine.state.find(before).name).toMatch(/-past$/)
+    expect(names()).toEqual(new Set(['app', 'past', 'sandbox']))
+    expect(await wakeReplica(bench.deps, bench.host, parked(true), { environment })).toEqual({
+      kind: 'running',
+    })
+    expect(await look()).toEqual({ kind: 'running' })
+  })
+
+  test('is held again and again, and only what was there last is kept', async () => {
+    for (let times = 0; times < 3; times += 1) {
+      await hold()
+      expect(await wakeReplica(bench.deps, bench.host, parked(true), { environment })).toEqual({
+        kind: 'running',
+      })
+      await parkReplica(bench.deps, bench.host, replica)
+    }
+    expect(names()).toEqual(new Set(['app', 'past', 'sandbox']))
+  })
+
+  test.each([
+    ['nobody knows of yet', false, () => {}],
+    ['ended with its engine', true, () => bench.engine.exit(appId(), { exitCode: 143 })],
+    ['was parked again and is not held yet', false, () => bench.engine.exit(appId(), { exitCode: 143 })],
+  ])('wakes when it %s', async (_what, known, happens) => {
+    await hold()
+    happens()
+    expect(await wakeReplica(bench.deps, bench.host, parked(known), { environment })).toEqual({
+      kind: 'running',
+    })
+    expect(await look()).toEqual({ kind: 'running' })
+  })
+
+  test('is cold when it is gone, known to be held or not', async () => {
+    await hold()
+    await bench.host.runtime.remove(appId(), bench.deps.fence)
+    for (const known of [true, false])
+      expect(await wakeReplica(bench.deps, bench.host, parked(known), { environment })).toEqual({
+        kind: 'cold',
+      })
+    expect(await look(true)).toEqual({ kind: 'cold' })
+  })
+
+  test('is started again in its place like any other when it has crashed', async () => {
+    await hold()
+    await wakeReplica(bench.deps, bench.host, parked(true), { environment })
+    bench.engine.exit(appId(), { exitCode: 9 })
+    expect(await look()).toMatchObject({ kind: 'exited', exitCode: 9 })
+    const outcome = await startReplica(bench.deps, bench.host, replica, { onPhase: () => {} })
+    expect(outcome).toMatchObject({ kind: 'ready', containers: replica.containers })
+    expect(await look()).toEqual({ kind: 'running' })
+  })
+
+  test('goes with everything that was before it', async () => {
+    await hold()
+    await stopReplica(bench.deps, bench.host, replica)
+    expect(bench.engine.containers()).toEqual([])
+  })
+
+  test('is left as it was when somebody wants to start it meanwhile, and nothing stays of the attempt', async () => {
+    bench.engine.hang('POST /containers/*/start', { times: 1 })
+    const wanted = new AbortController()
+    const holding = holdReplica(bench.deps, bench.host, replica, wanted.signal)
+    await expect.poll(() => bench.engine.calls.filter((call) => call.endsWith('/start'))).toHaveLength(3)
+    wanted.abort()
+    const outcome = await holding
+    if (outcome.kind !== 'called off') throw new Error(outcome.kind)
+    expect(await wakeReplica(bench.deps, bench.host, parked(false), { environment })).toEqual({
+      kind: 'running',
+    })
+    bench.engine.release()
+    await outcome.cleared
+    expect(names()).toEqual(new Set(['app', 'sandbox']))
+  })
+
+  test('is not made when the engine refuses, and the app starts as ever', async () => {
+    bench.engine.fail('PUT /containers/*/archive', { status: 500, message: 'read-only file system' })
+    expect(await holdReplica(bench.deps, bench.host, replica, calm())).toMatchObject({ kind: 'failed' })
+    expect(names()).toEqual(new Set(['app', 'sandbox']))
+    expect(await wakeReplica(bench.deps, bench.host, parked(false), { environment })).toEqual({
+      kind: 'running',
+    })
+  })
+
+  test('is none with volumes', async () => {
+    const volumes = [
+      { uid: newId('VolumeUid'), made: true, name: 'v', title: 'v', mountPath: '/data' },
+    ] as const
+    const outcome = await holdReplica(bench.deps, bench.host, { ...replica, volumes }, calm())
+    expect(outcome).toMatchObject({ kind: 'unable' })
+  })
+
+  test.each([
+    ['the two have changed places', 'POST /containers/*/rename', 1],
+    ['one of them has', 'POST /containers/*/rename', 2],
+  ])('is made anew by the next worker when one ends before %s', async (_what, route, at) => {
+    const before = appId()
+    for (let call = 1; call < at; call += 1) bench.engine.delay(route, { ms: 0, times: 1 })
+    bench.engine.fail(route, { status: 500, message: 'gone' })
+    expect(await holdReplica(bench.deps, bench.host, replica, calm())).toMatchObject({ kind: 'failed' })
+    bench.engine.release()
+    expect(await look(true)).toEqual({ kind: 'parked' })
+    await hold()
+    expect(appId()).not.toBe(before)
+    expect(names()).toEqual(new Set(['app', 'past', 'sandbox']))
+  })
+
+  test('is made anew by a worker that has not read which one the app is', async () => {
+    const { containers } = replica
+    await hold()
+    replica = { ...replica, containers }
+    await hold()
+    expect(names()).toEqual(new Set(['app', 'past', 'sandbox']))
+    expect(await look(true)).toEqual({ kind: 'held' })
+  })
 })
 
 describe('what an app printed before it ended', () => {

@@ -1,7 +1,7 @@
-import type { Environment } from '@berth/contracts'
 import { StoreUnavailableError } from '@berth/db'
-import { EngineError, isEngineError } from '@berth/engine'
-import { appName, containerLabels } from './container-names.ts'
+import { isEngineError } from '@berth/engine'
+import { appContainer } from './app-container.ts'
+import { orAborted } from './or-aborted.ts'
 import { failureOf } from './replica-failure.ts'
 import type {
   Failure,
@@ -95,13 +95,14 @@ async function bringUpIn(
   // The image may fail first; the sandbox is cleared away then.
   sandboxing.catch(() => {})
   const fetching = fetchImage(deps, host, replica, options)
+  // A pull goes on for others who need the image when this start is called off.
   const image = await settleBoth(orAborted(fetching, options.signal), sandboxing)
   const { sandbox, hostPort } = await sandboxing
   if (image === null || options.signal?.aborted) return { kind: 'aborted' }
 
   options.onPhase('starting', `starting a replica on node "${host.name}"`)
   await ensureVolumes(deps, host, replica)
-  const app = await createApp(deps, host, replica, sandbox, image)
+  const app = await host.runtime.createApp(appContainer(deps, replica, sandbox.id, image), deps.fence)
   const containers = { sandbox: sandbox.id, app }
   options.onContainers?.(containers, hostPort)
   const recorded = record(deps, replica, containers)
@@ -121,7 +122,12 @@ async function bringUpIn(
     template: replica.template,
     environment: () => Promise.resolve(replica.env),
   }
-  const ready = await startApp(deps, host, 'start', starting, {
+  const start = (issued: () => void) =>
+    deps.gate.run(host, 'start', () => {
+      issued()
+      return host.runtime.startContainer(app, deps.fence)
+    })
+  const ready = await startApp(host, starting, start, {
     ...options,
     onIssued: () => options.onPhase('probing', `waiting for the app to listen on port ${portOf(replica)}`),
   })
@@ -145,20 +151,6 @@ async function settleBoth<T>(image: Promise<T>, sandboxing: Promise<unknown>): P
   } catch (error) {
     await sandboxing.catch(() => {})
     throw error
-  }
-}
-
-/** Null as soon as the signal ends the wait: a pull goes on for others who need the image, this start does not. */
-async function orAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T | null> {
-  if (signal === undefined) return work
-  const aborted = Promise.withResolvers<null>()
-  const end = () => aborted.resolve(null)
-  signal.addEventListener('abort', end, { once: true })
-  if (signal.aborted) end()
-  try {
-    return await Promise.race([work, aborted.promise])
-  } finally {
-    signal.removeEventListener('abort', end)
   }
 }
 
@@ -190,54 +182,6 @@ async function takeSandbox(
   }
   const sandbox = await openSandbox(deps, host, sandboxOf(deps, replica, port), 'start')
   return { sandbox, hostPort: replica.hostPort }
-}
-
-async function createApp(
-  deps: ReplicaDeps,
-  host: ReplicaHost,
-  replica: StartableReplica,
-  sandbox: Sandbox,
-  image: string,
-): Promise<string> {
-  const container = replica.template.containers[0]
-  if (container === undefined) throw new EngineError('InvalidSpec', 'the revision has no container')
-  return host.runtime.createApp(
-    {
-      name: appName(deps.installation, replica.id),
-      sandboxId: sandbox.id,
-      image,
-      command: container.command,
-      args: container.args,
-      env: appEnvironment(replica),
-      memoryBytes: container.resources.memory,
-      cpuMillis: container.resources.cpu,
-      ...(replica.volumes.length > 0
-        ? { volumes: replica.volumes.map(({ name, mountPath }) => ({ name, mountPath })) }
-        : {}),
-      labels: containerLabels({
-        installation: deps.installation,
-        role: 'app',
-        project: replica.project,
-        service: replica.service,
-        revision: replica.revision,
-        replica: replica.id,
-      }),
-    },
-    deps.fence,
-  )
-}
-
-/** What the app sees: the user's variables and those of the container contract, which win. */
-export function appEnvironment(
-  replica: Pick<StartableReplica, 'env' | 'service' | 'revision' | 'template'>,
-): Environment {
-  return {
-    ...replica.env,
-    PORT: String(portOf(replica)),
-    K_SERVICE: replica.service,
-    K_REVISION: replica.revision,
-    K_CONFIGURATION: replica.service,
-  }
 }
 
 function portOf(replica: Pick<StartableReplica, 'template'>): number {

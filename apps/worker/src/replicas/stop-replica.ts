@@ -1,11 +1,11 @@
 import { isEngineError } from '@berth/engine'
-import { appName, sandboxName } from './container-names.ts'
+import { appName, heldName, pastName, sandboxName } from './container-names.ts'
 import type { PlacedReplica, ReplicaDeps, ReplicaHost } from './replica-deps.ts'
 
 export const stopGraceSeconds = 10
 
 /**
- * SIGTERM, after the grace SIGKILL, then app and sandbox are removed. Success when they are gone already. The
+ * SIGTERM, after the grace SIGKILL, then app (with what was before it or is to be after it) and sandbox are removed. Success when they are gone already. The
  * caller has drained it before and removes the row afterwards. Fails with an `EngineError`; call again then.
  */
 export async function stopReplica(
@@ -17,7 +17,8 @@ export async function stopReplica(
   const app = replica.containers.app ?? appName(deps.installation, replica.id)
   if (options.graceSeconds !== 0)
     await unlessGone(host.runtime.stop(app, options.graceSeconds ?? stopGraceSeconds, deps.fence))
-  await unlessGone(host.runtime.remove(app, deps.fence))
+  const besides = [heldName, pastName].map((name) => name(deps.installation, replica.id))
+  await Promise.all([app, ...besides].map((name) => unlessGone(host.runtime.remove(name, deps.fence))))
   for (const sandbox of await sandboxesOf(deps, replica))
     await unlessGone(host.runtime.remove(sandbox, deps.fence))
 }

@@ -22,14 +22,16 @@ export type WakeOptions = {
   signal?: AbortSignal
 }
 
+export type WakeableReplica = PlacedReplica & { rung: 'frozen' | 'parked' | 'running'; held?: boolean }
+
 /**
- * Frozen: unpause, nothing else, since the app answered before it was frozen. Parked: start the app in its sandbox
- * and wait until it answers. Running already: success. Needs neither Postgres nor Redis. Throws `LeaseLostError` only.
+ * Frozen: unpause, nothing else, since the app answered before it was frozen. Parked: let the app begin that is `held`,
+ * or start it in its sandbox, and wait until it answers. Running already: success. Needs neither Postgres nor Redis. Throws `LeaseLostError` only.
  */
 export async function wakeReplica(
   deps: Pick<ReplicaDeps, 'fence' | 'gate' | 'installation'>,
   host: ReplicaHost,
-  replica: PlacedReplica & { rung: 'frozen' | 'parked' | 'running' },
+  replica: WakeableReplica,
   options: WakeOptions,
 ): Promise<WakeOutcome> {
   try {
@@ -48,7 +50,7 @@ export async function wakeReplica(
 async function startParked(
   deps: Pick<ReplicaDeps, 'fence' | 'gate' | 'installation'>,
   host: ReplicaHost,
-  replica: PlacedReplica,
+  replica: WakeableReplica,
   options: WakeOptions,
 ): Promise<WakeOutcome> {
   const { sandbox } = replica.containers
@@ -57,8 +59,42 @@ async function startParked(
   const { address, hostPort, template } = replica
   const { environment } = options
   const starting = { address, hostPort, template, sandboxId: sandbox, appId: app, environment }
-  const ready = await startApp(deps, host, 'wake', starting, options)
+  const begin = replica.held === true ? release : startStopped
+  const ready = await startApp(host, starting, (issued) => begin(deps, host, app, issued), options)
   return ready.kind === 'ready' ? { kind: 'running' } : ready
+}
+
+async function release(
+  deps: Pick<ReplicaDeps, 'fence' | 'gate'>,
+  host: ReplicaHost,
+  app: string,
+  issued: () => void,
+): Promise<void> {
+  issued()
+  try {
+    await host.runtime.release(app, deps.fence)
+  } catch (error) {
+    if (!isEngineError(error, 'Conflict')) throw error
+    // It has ended while it was held.
+    await startStopped(deps, host, app, issued)
+  }
+}
+
+/** Whatever has become of it: one that runs after all may still be held. */
+async function startStopped(
+  deps: Pick<ReplicaDeps, 'fence' | 'gate'>,
+  host: ReplicaHost,
+  app: string,
+  issued: () => void,
+): Promise<void> {
+  const { runtime } = host
+  const state = await runtime.inspect(app)
+  if (state?.state === 'running') return await runtime.release(app, deps.fence)
+  if (state?.holds) await runtime.liftHold(app, deps.fence)
+  await deps.gate.run(host, 'wake', () => {
+    issued()
+    return runtime.startContainer(app, deps.fence)
+  })
 }
 
 async function lookAgain(
