@@ -1,16 +1,15 @@
 import { chmod, rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { ContainerRuntime, LogLine, LogRequest } from '@berth/engine'
+import type { LogRequest } from '@berth/engine'
 import type { ReplicaId, ReplicaLogLine } from '@berth/contracts'
 import type { Logger } from 'pino'
+import { appLog, linesBeforeStart, type AppLocation } from './app-log.ts'
 import { answerVolume } from './volume-door.ts'
 import type { VolumeTransfers } from './volume-transfers.ts'
 
-/** Where a replica's app container is; undefined when the leader knows no such replica. */
-export type AppLocation = { runtime: ContainerRuntime; containerId: string }
-
 export type ControlServerOptions = {
   socketPath: string
+  /** Undefined when the leader knows no such replica. */
   locate(replica: ReplicaId): AppLocation | undefined
   /** Undefined while this worker does not lead. */
   transfers(): VolumeTransfers | undefined
@@ -52,7 +51,7 @@ export async function openControlServer(options: ControlServerOptions): Promise<
     const lines =
       url.searchParams.get('previous') === 'true'
         ? linesBeforeStart(location, asked)
-        : location.runtime.logs(location.containerId, asked)
+        : appLog(location, asked)
     try {
       for await (const { at, stream, line } of lines) {
         if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/x-ndjson' })
@@ -90,24 +89,6 @@ function logRequest(url: URL): LogRequest {
     ...(Number.isFinite(since) ? { sinceMs: since } : {}),
     ...(Number.isInteger(tail) && tail >= 0 ? { tail: Math.min(tail, maxTail) } : {}),
   }
-}
-
-/**
- * What the app printed before it was started the last time: a container that is started again goes on in the same log.
- * The engine would take the tail of all of it, so that is cut here; the log itself is bounded by its rotation.
- */
-async function* linesBeforeStart(
-  { runtime, containerId }: AppLocation,
-  { tail = Infinity, ...asked }: LogRequest,
-): AsyncGenerator<LogLine> {
-  const startedAt = (await runtime.inspect(containerId))?.startedAt
-  if (startedAt === undefined || startedAt === null) return
-  const last: LogLine[] = []
-  for await (const line of runtime.logs(containerId, { ...asked, follow: false, untilMs: startedAt })) {
-    last.push(line)
-    if (last.length > tail) last.shift()
-  }
-  yield* last
 }
 
 function refuse(response: ServerResponse, status: number, message: string): void {

@@ -209,7 +209,9 @@ describe('the control server', () => {
   async function open(container: string | undefined): Promise<string> {
     const socketPath = join(folder, 'control.sock')
     const locate = (replica: ReplicaId) =>
-      container !== undefined && replica === 'rep-1' ? { runtime, containerId: container } : undefined
+      container !== undefined && replica === 'rep-1'
+        ? { runtime, containerId: container, pastName: `berth-${installation}-rep-past-sandbox` }
+        : undefined
     const server = await openControlServer({ socketPath, locate, transfers: () => undefined, log })
     closers.push(() => server.close())
     return socketPath
@@ -226,6 +228,12 @@ describe('the control server', () => {
       asked.once('error', reject)
       asked.end()
     })
+
+  const linesOf = async (path: string, query: string) =>
+    (await ask(path, `/replicas/rep-1/logs?${query}`)).text
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => (JSON.parse(line) as { line: string }).line)
 
   test('answers 404 for a replica that it does not know', async () => {
     const path = await open(undefined)
@@ -251,13 +259,8 @@ describe('the control server', () => {
   test('answers with `previous` what was printed before the last start', async () => {
     const id = await makeSandbox('rep-1')
     const path = await open(id)
-    const lines = async (query: string) =>
-      (await ask(path, `/replicas/rep-1/logs?${query}`)).text
-        .split('\n')
-        .filter(Boolean)
-        .map((line) => (JSON.parse(line) as { line: string }).line)
-    const log = engine.containers().find((container) => container.id === id)?.log
-    const print = (line: string) => log?.push({ at: new Date(), line })
+    const lines = (query: string) => linesOf(path, query)
+    const print = (line: string) => engine.state.find(id).log.push({ at: new Date(), line })
     expect(await lines('previous=true')).toEqual([])
     await runtime.startContainer(id, heldFence)
     print('first')
@@ -270,5 +273,25 @@ describe('the control server', () => {
     expect(await lines('previous=true')).toEqual(['first', 'second'])
     expect(await lines('previous=true&tail=1&follow=true')).toEqual(['second'])
     expect(await lines('tail=1')).toEqual(['third'])
+  })
+
+  test('answers what the container before this one has printed first', async () => {
+    const [past, id] = [await makeSandbox('rep-past'), await makeSandbox('rep-1')]
+    const path = await open(id)
+    const print = (container: string, line: string) =>
+      engine.state.find(container).log.push({ at: new Date(), line })
+    for (const line of ['one', 'two']) print(past, line)
+    await delay(5)
+    await runtime.startContainer(id, heldFence)
+    await delay(5)
+    for (const line of ['three', 'four']) print(id, line)
+    expect(await linesOf(path, '')).toEqual(['one', 'two', 'three', 'four'])
+    expect(await linesOf(path, 'tail=3')).toEqual(['two', 'three', 'four'])
+    expect(await linesOf(path, 'tail=2&follow=true')).toEqual(['three', 'four'])
+    expect(await linesOf(path, 'previous=true')).toEqual(['one', 'two'])
+    expect(await linesOf(path, `since=${engine.state.find(id).startedAt?.getTime()}`)).toEqual([
+      'three',
+      'four',
+    ])
   })
 })

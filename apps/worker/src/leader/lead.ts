@@ -25,6 +25,7 @@ import { startSweep } from '../reconcile/sweep.ts'
 import {
   createImageSupply,
   createStartGate,
+  pastName,
   replicaRows,
   type Failure,
   type ReplicaDeps,
@@ -33,11 +34,12 @@ import {
 import { adoptRunning } from './adopt-running.ts'
 import { createAppRestarts } from './app-restarts.ts'
 import { createAutoscaler } from './autoscaler.ts'
-import type { AppLocation } from './control-server.ts'
+import type { AppLocation } from './app-log.ts'
 import { openEngines } from './engines.ts'
 import { createEnvironments } from './environments.ts'
 import { createEventFollowers } from './event-followers.ts'
 import { createFailedReplicas } from './failed-replicas.ts'
+import { createHeldStarts } from './held-starts.ts'
 import { keepHouse } from './housekeeping.ts'
 import type { Term } from './leadership.ts'
 import { careForNodes } from './node-care.ts'
@@ -94,6 +96,7 @@ const refreshEveryMs = 1_000
 const scaleEveryMs = 500
 const lookEveryMs = 2_000
 const spareEveryMs = 1_000
+const holdEveryMs = 500
 const probeEveryMs = 100
 const lossEveryMs = 1_000
 const rolloutEveryMs = 1_000
@@ -182,6 +185,11 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     return node?.reachability === 'ready' ? engines.host(node) : null
   }
 
+  const isStarting = (uid: NodeUid) =>
+    [...picture.replicas.values()].some(
+      ({ id, nodeUid, state }) => nodeUid === uid && (state === 'starting' || theKeeper.waking(id)),
+    )
+
   const transfers = createVolumeTransfers({ installation, hostOf, fence: term.fence, signal: term.signal })
 
   const spares = createSparePool({
@@ -189,10 +197,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     hostOf,
     freeSpares: () => freeSpares(db),
     isUseful: (kind) => isSpareUseful(picture, kind),
-    isStarting: (uid) =>
-      [...picture.replicas.values()].some(
-        ({ id, nodeUid, state }) => nodeUid === uid && (state === 'starting' || theKeeper.waking(id)),
-      ),
+    isStarting,
     lanes: createNodeLanes('spares', log),
     log,
   })
@@ -421,6 +426,13 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     held: () => nodeCare.held(),
     now,
   })
+  const heldStarts = createHeldStarts({
+    picture,
+    keeper: theKeeper,
+    isStarting,
+    lanes: createNodeLanes('held starts', log),
+    now,
+  })
   const rollouts = createRolloutWatch({
     observed: () => readObservedRollouts(db),
     answers: (...asked) => hub.reports.answers(...asked),
@@ -448,6 +460,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     { ms: lookEveryMs, what: 'look', work: () => watch.lookAround() },
     { ms: probeEveryMs, what: 'probes', work: () => probes.tick() },
     { ms: spareEveryMs, what: 'spares', work: whileFresh(() => spares.fill()) },
+    { ms: holdEveryMs, what: 'held starts', work: whileFresh(() => heldStarts.tick()) },
     { ms: rolloutEveryMs, what: 'rollouts', work: whileFresh(() => rollouts.tick()) },
     { ms: lossEveryMs, what: 'losses', work: whileFresh(() => failed.tick()) },
     { ms: diskEveryMs, what: 'disks', work: whileFresh(() => housekeeping.watchDisks()) },
@@ -476,7 +489,8 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     const replica = picture.replicas.get(id)
     const runtime = replica && engines.runtime(replica.nodeUid)
     const containerId = replica?.containers.app
-    return runtime === undefined || containerId === undefined ? undefined : { runtime, containerId }
+    if (runtime === undefined || containerId === undefined) return undefined
+    return { runtime, containerId, pastName: pastName(installation, id) }
   }
 
   async function refreshOne(service: ServiceUid): Promise<void> {

@@ -275,7 +275,80 @@ describe('a step down', () => {
   })
 })
 
+describe('holding the app of a parked replica', () => {
+  async function holding() {
+    const bench = keeperBench({ rung: 'parked', serving: false })
+    const outcome = bench.keeper.hold(id)
+    await bench.settle()
+    return { ...bench, outcome }
+  }
+  const held = { kind: 'held', app: 'h' } as const
+
+  test('makes the container that waits the app, and a wake lets go of that', async () => {
+    const { keeper, calls, given, outcome, replica, written, settle } = await holding()
+    calls.hold[0]?.resolve(held)
+    expect(await outcome).toEqual(held)
+    expect(replica()).toMatchObject({ rung: 'parked', held: true, containers: { app: 'h' } })
+    expect(written).toEqual(['containers'])
+    const woken = keeper.wake(id)
+    await settle()
+    expect(given.wake).toMatchObject([{ rung: 'parked', held: true, containers: { app: 'h' } }])
+    calls.wake[0]?.resolve({ kind: 'running' })
+    expect(await woken).toBe('running')
+    expect(replica()).toMatchObject({ rung: 'running', held: false, serving: true })
+  })
+
+  test('is called off by a wake, which starts the app that is there', async () => {
+    const { keeper, calls, given, signals, outcome, settle } = await holding()
+    const woken = keeper.wake(id)
+    expect(signals.hold?.aborted).toBe(true)
+    calls.hold[0]?.resolve({ kind: 'called off', cleared: Promise.resolve() })
+    await outcome
+    await settle()
+    expect(given.wake).toMatchObject([{ rung: 'parked', held: false }])
+    calls.wake[0]?.resolve({ kind: 'running' })
+    expect(await woken).toBe('running')
+  })
+
+  test('that is done when a wake comes is made use of', async () => {
+    const { keeper, calls, given, settle } = await holding()
+    void keeper.wake(id)
+    calls.hold[0]?.resolve(held)
+    await settle()
+    expect(given.wake).toMatchObject([{ held: true }])
+  })
+
+  test('is not done to a replica that runs, nor to one that is being woken', async () => {
+    const running = keeperBench()
+    expect(await running.keeper.hold(id)).toEqual({ kind: 'busy' })
+    const { keeper } = await waking()
+    expect(await keeper.hold(id)).toEqual({ kind: 'busy' })
+  })
+
+  test('ends with the next step: what is parked anew is not held', async () => {
+    const { picture, calls, withdrawals, replica, stepped, settle } = await steppingDown('parked')
+    picture.updateReplica(id, { held: true })
+    withdrawals[0]?.resolve('withdrawn')
+    await settle()
+    calls.park[0]?.resolve({ kind: 'done' })
+    expect(await stepped).toBe('done')
+    expect(replica()).toMatchObject({ rung: 'parked', held: false })
+  })
+})
+
 describe('a retirement', () => {
+  test('of a parked replica gives no time to an app that does not run', async () => {
+    const { keeper, picture, given, withdrawals, settle } = keeperBench({
+      rung: 'parked',
+      serving: false,
+    })
+    picture.updateReplica(id, { state: 'draining' })
+    keeper.retire(id)
+    withdrawals[0]?.resolve('withdrawn')
+    await settle()
+    expect(given.stop).toEqual([{ graceSeconds: 0 }])
+  })
+
   /** How long requests may take that are left on a replica which has been draining for so long; 300 s are allowed. */
   async function drainTime(draining: { ms: number; serving: boolean }): Promise<number> {
     const drainingAt = new Date(Date.now() - draining.ms)

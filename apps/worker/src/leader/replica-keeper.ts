@@ -4,6 +4,7 @@ import {
   markReplicaDraining,
   markReplicaFailed,
   markReplicaReady,
+  recordContainers,
   removeReplica,
   reserveWake,
   setReplicaRung,
@@ -12,16 +13,18 @@ import {
 import type { Logger } from 'pino'
 import {
   freezeReplica,
-  mountedVolumes,
+  holdReplica,
   mountsVolumes,
   parkReplica,
   startReplica,
   stopReplica,
   wakeReplica,
   type Failure,
+  type HoldOutcome,
   type PlacedReplica,
   type ReplicaDeps,
   type ReplicaHost,
+  type StartableReplica,
   type StartPhase,
 } from '../replicas/index.ts'
 import { drainMs } from './drain-time.ts'
@@ -32,6 +35,7 @@ import { createOperations, type Signals } from './replica-operations.ts'
 import { rowLimit } from './replica-limit.ts'
 import type { RowWriter } from './row-writer.ts'
 import { createStartTimes } from './start-times.ts'
+import { startableReplica } from './startable-replica.ts'
 import type { Picture } from './world.ts'
 import type { ReplicaView } from './world-model.ts'
 
@@ -42,6 +46,7 @@ import type { ReplicaView } from './world-model.ts'
  * wake    frozen or parked becomes running; `retire` calls it off
  * step    withdrawn from the routes, then paused or stopped; `wake` calls it off while routers still let go, and
  *         hurries an app that is being stopped
+ * hold    a parked one gets a container whose app has only to be let go; anything else calls it off
  * halt    an app that hangs is withdrawn and stopped, to be started again; `retire` comes after it
  * retire  withdrawn, drained, stopped, removed, row gone
  *
@@ -54,6 +59,7 @@ type Procedures = {
   wake: typeof wakeReplica
   freeze: typeof freezeReplica
   park: typeof parkReplica
+  hold: typeof holdReplica
   stop: typeof stopReplica
 }
 
@@ -62,6 +68,7 @@ const realProcedures: Procedures = {
   wake: wakeReplica,
   freeze: freezeReplica,
   park: parkReplica,
+  hold: holdReplica,
   stop: stopReplica,
 }
 
@@ -94,6 +101,8 @@ export type Keeper = ReplicaKeeper & {
   fail(id: ReplicaId, failure: Failure, how?: { gently: boolean }): void
   /** For a `starting` row whose app hangs: withdrawal, SIGTERM, grace, SIGKILL. Its sandbox stays for the next start. */
   halt(id: ReplicaId): void
+  /** Lets the app of a parked replica start short of its first instruction; `busy` when something else is being done. */
+  hold(id: ReplicaId): Promise<Held>
   /** The node is lost: nothing on it is started, woken or stepped down any further. */
   abandon(node: NodeUid): void
   /** Removes what a failed replica has left on its node; the row stays for its reason. */
@@ -101,6 +110,8 @@ export type Keeper = ReplicaKeeper & {
   /** Resolves when nothing is being done any more. */
   idle(): Promise<void>
 }
+
+type Held = HoldOutcome | { kind: 'busy' }
 
 /** How long routers may take to let go of a replica that was idle before it stays as it is. */
 const withdrawDeadlineMs = 30_000
@@ -151,45 +162,23 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
   async function start(replica: ReplicaView, signal: AbortSignal): Promise<void> {
     const { id } = replica
     const host = hostOf(replica)
-    const revision = picture.revisions.get(replica.revisionUid)
-    const service = picture.services.get(replica.serviceUid)
-    if (host === null || revision === undefined || service === undefined) return
-    const env = await options.environmentOf(revision.uid)
-    if (env === null) return
-    const volumes = mountedVolumes(deps.installation, revision.template, service.volumes)
-    if (typeof volumes === 'string') return failNow(replica, { reason: 'StartFailed', message: volumes })
+    if (host === null) return
+    const startable = await startableReplica(options, replica)
+    if (startable === null) return
+    if (typeof startable === 'string') return failNow(replica, { reason: 'StartFailed', message: startable })
     let measuredFrom = now()
     let pulled = false
-    const outcome = await procedures.start(
-      deps,
-      host,
-      {
-        id,
-        projectUid: replica.projectUid,
-        project: service.project,
-        service: service.name,
-        revision: revision.name,
-        address: replica.address,
-        hostPort: replica.hostPort,
-        template: revision.template,
-        imageRepository: revision.imageRepository,
-        imageDigest: revision.imageDigest,
-        env,
-        volumes,
-        containers: replica.containers,
+    const outcome = await procedures.start(deps, host, startable, {
+      signal,
+      onPhase(phase, message) {
+        // How long a pull took says nothing about the next start.
+        if (phase === 'pulling') pulled = true
+        if (phase === 'starting' && pulled) measuredFrom = now()
+        tellDeployment(replica, host.name, phase, message)
       },
-      {
-        signal,
-        onPhase(phase, message) {
-          // How long a pull took says nothing about the next start.
-          if (phase === 'pulling') pulled = true
-          if (phase === 'starting' && pulled) measuredFrom = now()
-          tellDeployment(replica, host.name, phase, message)
-        },
-        takeOver: () => retireOthersWithVolumes(replica),
-        onContainers: (containers, hostPort) => picture.updateReplica(id, { containers, hostPort }),
-      },
-    )
+      takeOver: () => retireOthersWithVolumes(replica),
+      onContainers: (containers, hostPort) => picture.updateReplica(id, { containers, hostPort }),
+    })
     if (outcome.kind === 'aborted' || term.signal.aborted) return
     const ms = now() - measuredFrom
     const current = picture.replicas.get(id)
@@ -202,7 +191,10 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     writer.write(id, 'ready', (db, lease) => markReplicaReady(db, lease, id))
     if (replica.restarts === 0) startTimes.note(replica.revisionUid, 'cold', ms)
     options.onOutcome(current, null)
-    log.info({ replica: id, revision: revision.name, node: host.name, ms: Math.round(ms) }, 'replica ready')
+    log.info(
+      { replica: id, revision: startable.revision, node: host.name, ms: Math.round(ms) },
+      'replica ready',
+    )
   }
 
   /** Stop first: those of the service that may hold the volumes which a new replica is about to take over. */
@@ -231,18 +223,19 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     const host = hostOf(replica)
     const known = placed(replica)
     if (host === null || known === null) return 'failed'
-    const { rung } = replica
+    const { rung, held } = replica
     const startedAt = now()
     const place = rung === 'parked' ? reserveAgain(replica) : undefined
     const waking = procedures.wake(
       wakeDeps,
       host,
-      { ...known, rung },
+      { ...known, rung, held },
       {
         environment: () => options.environmentOf(replica.revisionUid).catch(() => null),
         signal: calledOff,
       },
     )
+    if (held) picture.updateReplica(id, { held: false })
     // Every router has let go of it before it was frozen, so a request may wait in the kernel's backlog.
     if (rung === 'frozen') route(replica, { serving: true })
     const outcome = await waking.catch((error: unknown) => {
@@ -346,10 +339,27 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
       forget(current)
       return 'done'
     }
-    picture.updateReplica(id, { rung: to, serving: false })
+    picture.updateReplica(id, { rung: to, serving: false, held: false })
     writer.write(id, to, (db, lease) => setReplicaRung(db, lease, id, to))
     log.info({ replica: id, rung: to }, 'replica stepped down')
     return 'done'
+  }
+
+  async function holdNow(startable: StartableReplica, calledOff: AbortSignal): Promise<Held> {
+    const { id } = startable
+    const replica = picture.replicas.get(id)
+    const host = replica && hostOf(replica)
+    if (!host || !isParked(replica)) return { kind: 'busy' }
+    const outcome = await procedures.hold(deps, host, startable, calledOff)
+    if (outcome.kind !== 'held') {
+      log.debug({ replica: id, node: host.name, ...outcome }, 'app of a parked replica is not held')
+      return outcome
+    }
+    const containers = { ...startable.containers, app: outcome.app }
+    picture.updateReplica(id, { containers, held: true })
+    writer.write(id, 'containers', (db, lease) => recordContainers(db, lease, id, containers))
+    log.info({ replica: id, node: host.name }, 'app of a parked replica is held')
+    return outcome
   }
 
   /** Takes it out of the routes; true when every router has let go of it before the deadline. */
@@ -385,7 +395,8 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     if (term.signal.aborted || current?.state !== 'draining') return
     const host = hostOf(current)
     if (host === null) return
-    await procedures.stop(deps, host, current)
+    // An app that does not run needs no time to end.
+    await procedures.stop(deps, host, current, current.rung === 'parked' ? { graceSeconds: 0 } : {})
     if (term.signal.aborted) return
     writer.write(id, 'removed', (db, lease) => removeReplica(db, lease, id))
     picture.removeReplica(id)
@@ -416,7 +427,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     async wake(id) {
       const operation = operations.of(id)
       if (operation?.kind === 'wake') return operation.done as Promise<'running' | 'failed'>
-      if (operation?.kind === 'step') {
+      if (operation?.kind === 'step' || operation?.kind === 'hold') {
         operation.callOff()
         operation.hurry()
         await operation.done
@@ -443,6 +454,17 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
         return 'done'
       }
       return operations.run<'done' | 'busy'>(id, 'step', (signals) => step(id, to, signals), 'busy')
+    },
+
+    async hold(id) {
+      const replica = picture.replicas.get(id)
+      // The database may be asked, which nobody who wakes the replica is to wait for.
+      const startable = replica && isParked(replica) ? await startableReplica(options, replica) : null
+      if (typeof startable === 'string') return { kind: 'unable', message: startable }
+      if (startable === null || operations.of(id)) return { kind: 'busy' }
+      return operations.run<Held>(id, 'hold', ({ calledOff }) => holdNow(startable, calledOff), {
+        kind: 'busy',
+      })
     },
 
     retire(id) {
@@ -493,4 +515,8 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     idle: () => operations.idle(),
   }
   return keeper
+}
+
+function isParked({ state, rung }: ReplicaView): boolean {
+  return state === 'ready' && rung === 'parked'
 }

@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import { isLeaseLost } from '../replicas/index.ts'
 import type { Term } from './leadership.ts'
 
-type OperationKind = 'start' | 'wake' | 'step' | 'halt' | 'retire'
+type OperationKind = 'start' | 'wake' | 'step' | 'hold' | 'halt' | 'retire'
 
 /** What the work of an operation listens to. */
 export type Signals = {

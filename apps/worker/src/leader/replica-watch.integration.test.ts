@@ -5,6 +5,7 @@ import { createTestDatabase, type TestDatabase } from '@berth/db/testing'
 import { pino } from 'pino'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
 import type { StartableReplica } from '../replicas/replica-deps.ts'
+import { holdReplica } from '../replicas/hold-replica.ts'
 import { startReplica } from '../replicas/start-replica.ts'
 import { startReplicaBench, type ReplicaBench } from '../replicas/testing/replica-bench.ts'
 import { createReplicaWatch, type ReplicaWatch } from './replica-watch.ts'
@@ -35,7 +36,11 @@ beforeEach(async () => {
   if (outcome.kind !== 'ready') throw new Error(JSON.stringify(outcome))
   ;[woken, failed, ended, written, busy] = [[], [], [], [], false]
   picture = createPicture({ touchedSince: () => false })
-  const { serving: _serving, ...replica } = aReplica({
+  const {
+    serving: _serving,
+    held: _held,
+    ...replica
+  } = aReplica({
     id: started.id,
     nodeUid: bench.host.uid,
     containers: outcome.containers,
@@ -133,6 +138,62 @@ describe('a look at a node', () => {
     bench.engine.fail('GET /containers/json', { status: 500, message: 'broken' })
     expect(await look()).toBe(false)
     expect(replica()).toMatchObject({ rung: 'running', serving: true })
+  })
+})
+
+describe('a look at a node with a held app', () => {
+  let before: string
+  beforeEach(async () => {
+    before = appId()
+    const { deps, host } = bench
+    await bench.host.runtime.stop(before, 0, heldFence)
+    const containers = replica()?.containers ?? {}
+    const outcome = await holdReplica(deps, host, { ...started, containers }, new AbortController().signal)
+    if (outcome.kind !== 'held') throw new Error(JSON.stringify(outcome))
+    const present = { ...containers, app: outcome.app }
+    picture.updateReplica(started.id, { rung: 'parked', serving: false, containers: present })
+  })
+  const state = () => {
+    const { rung, serving, held, containers } = replica() ?? aReplica()
+    return { rung, serving, held, app: containers.app }
+  }
+
+  test('takes note that it waits', async () => {
+    await look()
+    expect(state()).toMatchObject({ rung: 'parked', serving: false, held: true })
+    const calls = bench.engine.calls.length
+    await look()
+    expect(bench.engine.calls.slice(calls)).toEqual(['GET /containers/json'])
+    expect([woken, failed, ended, written]).toEqual([[], [], [], []])
+  })
+
+  test('takes note that it waits no more', async () => {
+    await look()
+    bench.engine.exit(appId(), { exitCode: 143 })
+    await look()
+    expect(state()).toMatchObject({ rung: 'parked', held: false })
+    expect([failed, ended]).toEqual([[], []])
+  })
+
+  test('finds it when the leader that made it could not write it down', async () => {
+    const held = appId()
+    picture.updateReplica(started.id, { containers: { ...replica()?.containers, app: before } })
+    await look()
+    expect(state()).toEqual({ rung: 'parked', serving: false, held: true, app: held })
+    expect(written).toEqual(['containers'])
+  })
+
+  test('wakes it when the leader that was to let it go is gone', async () => {
+    picture.updateReplica(started.id, { rung: 'running' })
+    await look()
+    expect(state()).toMatchObject({ rung: 'parked', serving: false, held: true })
+    expect(woken).toEqual([started.id])
+  })
+
+  test('routes it when the leader that let it go is gone', async () => {
+    await bench.host.runtime.release(appId(), heldFence)
+    await look()
+    expect(state()).toMatchObject({ rung: 'running', serving: true, held: false })
   })
 })
 

@@ -1,5 +1,5 @@
 import type { Environment, NodeUid, ReplicaId, RevisionUid } from '@berth/contracts'
-import { markReplicaDraining, setReplicaRung } from '@berth/db'
+import { markReplicaDraining, recordContainers, setReplicaRung } from '@berth/db'
 import type { ContainerRuntime, ContainerSummary } from '@berth/engine'
 import type { Logger } from 'pino'
 import {
@@ -73,8 +73,10 @@ export function createReplicaWatch(options: ReplicaWatchOptions): ReplicaWatch {
     options.onListed(uid, containers, askedAt)
     const byName = new Map(containers.map((container) => [container.name, container]))
     const ids = new Map(containers.map((container) => [container.id, container]))
+    for (const replica of steady) followApp(replica, byName.get(appName(installation, replica.id)))
     await Promise.all(
       steady
+        .flatMap(({ id }) => picture.replicas.get(id) ?? [])
         .filter((replica) => !asExpected(replica, byName, ids))
         .map((replica) => correct(replica.id, host).catch((error: unknown) => note(error, replica.id))),
     )
@@ -89,6 +91,14 @@ export function createReplicaWatch(options: ReplicaWatchOptions): ReplicaWatch {
     return [...picture.replicas.values()].filter(({ nodeUid }) => nodeUid === node.uid)
   }
 
+  /** The name says which container is the app: another may have taken its place, and nobody was left to write it down. */
+  function followApp({ id, containers }: ReplicaView, app: ContainerSummary | undefined): void {
+    if (app === undefined || app.id === containers.app || containers.app === undefined) return
+    const present = { ...containers, app: app.id }
+    picture.updateReplica(id, { containers: present })
+    writer.write(id, 'containers', (db, lease) => recordContainers(db, lease, id, present))
+  }
+
   function asExpected(
     replica: ReplicaView,
     byName: ReadonlyMap<string, ContainerSummary>,
@@ -99,7 +109,7 @@ export function createReplicaWatch(options: ReplicaWatchOptions): ReplicaWatch {
     if (sandbox?.state !== 'running' || app === undefined) return false
     if (replica.rung === 'running') return replica.serving && app.state === 'running'
     if (replica.rung === 'frozen') return app.state === 'paused'
-    return app.state === 'exited' || app.state === 'created'
+    return replica.held ? app.state === 'running' : app.state === 'exited' || app.state === 'created'
   }
 
   async function correct(id: ReplicaId, host: ReplicaHost): Promise<void> {
@@ -122,15 +132,20 @@ export function createReplicaWatch(options: ReplicaWatchOptions): ReplicaWatch {
     const { id, rung } = replica
     if (sight.kind === 'running') {
       if (rung !== 'running') writeRung(id)
-      show(replica, { rung: 'running', serving: isReachable(replica) })
+      show(replica, { rung: 'running', serving: isReachable(replica), held: false })
     } else if (sight.kind === 'frozen') {
       if (rung !== 'running') return
       // Paused by somebody else: undone at once.
       log.warn({ replica: id }, 'replica was paused by somebody else')
       show(replica, { rung: 'frozen', serving: false })
       void keeper.wake(id)
+    } else if (sight.kind === 'held') {
+      if (rung === 'parked') return picture.updateReplica(id, { held: true })
+      // Whoever woke it has ended before the app was let go.
+      show(replica, { rung: 'parked', serving: false, held: true })
+      void keeper.wake(id)
     } else if (rung !== 'running') {
-      if (sight.kind === 'parked') return
+      if (sight.kind === 'parked') return picture.updateReplica(id, { held: false })
       // Nobody was using it, so nothing is lost but the faster wake.
       makeCold(replica)
     } else if (sight.kind === 'exited' || sight.kind === 'parked') {

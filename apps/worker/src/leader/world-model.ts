@@ -16,6 +16,8 @@ export type ReplicaView = WorldReplica & {
    * withdrawn is; the leader flips it, never the database.
    */
   serving: boolean
+  /** On rung `parked`: its container runs and its app waits before the first instruction, as far as the leader knows. */
+  held: boolean
 }
 
 /** Whether routers have it: a ready one with a reason fails its readiness probe at the moment. */

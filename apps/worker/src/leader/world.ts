@@ -199,7 +199,7 @@ export function createPicture(own: OwnChanges): Picture {
 }
 
 function viewOf(row: WorldReplica): ReplicaView {
-  return { ...row, serving: false }
+  return { ...row, serving: false, held: false }
 }
 
 /**
@@ -211,7 +211,7 @@ function mergeReplica(known: ReplicaView, row: WorldReplica, touched: boolean): 
     return { ...known, state: 'draining', drainingAt: row.drainingAt }
   if (touched || known.state === 'draining') return known
   const serving = known.serving && row.state === 'ready' && row.rung === 'running'
-  return { ...viewOf(row), serving }
+  return { ...row, serving, held: known.held && row.rung === 'parked' }
 }
 
 function sameReplica(a: ReplicaView, b: ReplicaView): boolean {

@@ -19,10 +19,12 @@ export type KeeperBench = {
   picture: Picture
   /** The calls of each procedure so far; resolve or reject them. */
   calls: Calls
+  /** What was to be woken, and how it was to be stopped. */
+  given: { wake: Parameters<Procedures['wake']>[2][]; stop: Parameters<Procedures['stop']>[3][] }
   /** The signals that the last call of each procedure was given. */
   /** What the last start calls before its app starts. */
   takeOver: () => void
-  signals: { start?: AbortSignal; wake?: AbortSignal; park?: AbortSignal }
+  signals: { start?: AbortSignal; wake?: AbortSignal; park?: AbortSignal; hold?: AbortSignal }
   /** Withdrawals that routers have not answered. */
   withdrawals: PromiseWithResolvers<'withdrawn' | 'busy'>[]
   /** How long each of them may take, in ms. */
@@ -43,7 +45,7 @@ const freeFence: Fence = { check: () => undefined }
 
 export function keeperBench(change: Partial<ReplicaView> = {}): KeeperBench {
   const picture = createPicture({ touchedSince: () => false })
-  const { serving, ...replica } = aReplica(change)
+  const { serving, held, ...replica } = aReplica(change)
   const rows = [{ ...replica, failedAt: null }]
   picture.merge(
     {
@@ -54,9 +56,17 @@ export function keeperBench(change: Partial<ReplicaView> = {}): KeeperBench {
     },
     { number: 1, moment: 0 },
   )
-  picture.updateReplica(replica.id, { serving })
+  picture.updateReplica(replica.id, { serving, held })
 
-  const calls: Calls = { start: [], wake: [], freeze: [], park: [], stop: [] }
+  const calls: Calls = {
+    start: [],
+    wake: [],
+    freeze: [],
+    park: [],
+    hold: [],
+    stop: [],
+  }
+  const given: KeeperBench['given'] = { wake: [], stop: [] }
   const signals: KeeperBench['signals'] = {}
   function called<Name extends keyof Procedures>(name: Name) {
     const call = Promise.withResolvers<Awaited<ReturnType<Procedures[Name]>>>()
@@ -70,7 +80,8 @@ export function keeperBench(change: Partial<ReplicaView> = {}): KeeperBench {
       if (signal) signals.start = signal
       return called('start')
     },
-    wake(_deps, _host, _replica, { signal }) {
+    wake(_deps, _host, woken, { signal }) {
+      given.wake.push(woken)
       if (signal) signals.wake = signal
       return called('wake')
     },
@@ -79,7 +90,14 @@ export function keeperBench(change: Partial<ReplicaView> = {}): KeeperBench {
       if (hurried) signals.park = hurried
       return called('park')
     },
-    stop: () => called('stop'),
+    hold(_deps, _host, _replica, signal) {
+      signals.hold = signal
+      return called('hold')
+    },
+    stop(_deps, _host, _replica, how) {
+      given.stop.push(how)
+      return called('stop')
+    },
   }
 
   const withdrawals: KeeperBench['withdrawals'] = []
@@ -127,6 +145,7 @@ export function keeperBench(change: Partial<ReplicaView> = {}): KeeperBench {
     keeper,
     picture,
     calls,
+    given,
     takeOver: () => takeOvers.at(-1)?.(),
     signals,
     withdrawals,

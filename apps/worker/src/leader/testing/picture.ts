@@ -80,6 +80,7 @@ export function aReplica(change: Partial<ReplicaView> = {}): ReplicaView {
     message: null,
     containers: {},
     serving: true,
+    held: false,
     ...change,
   }
 }
