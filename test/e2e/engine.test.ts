@@ -413,3 +413,110 @@ describe('images on a real engine', () => {
     expect(await runtime.inspectImage(localImageName(repository, digest))).toBeNull()
   })
 })
+
+describe('a held app', () => {
+  const tag = `${network}:held`
+  const odd = [
+    'FROM scratch',
+    'COPY busybox /bin/busybox',
+    'COPY busybox /bin/sh',
+    'COPY script /bin/script',
+    'COPY text /text',
+    'ENV PATH=/nowhere:/bin my.odd-name="a  b" SHLVL=7 EMPTY=',
+    'WORKDIR /work',
+    'USER 1234:2345',
+    'ENTRYPOINT ["busybox", "sh"]',
+  ].join('\n')
+  let image: string
+  beforeAll(async () => {
+    const tar = await tarOf({ Dockerfile: odd, busybox, script: 'echo "$0" "$@"\n', text: 'no program' })
+    image = await runtime.buildFromTar({ tar, tag }, heldFence)
+  })
+  afterAll(() => runtime.removeImage(tag, heldFence))
+
+  const ofImage = (args: string[]): Partial<AppSpec> => ({ image, command: [], args })
+
+  /** The app of a replica anew, held this time. */
+  async function heldAgain(replica: Replica, change: Partial<AppSpec>): Promise<string> {
+    const name = `berth-${installation}-${(made += 1)}-held`
+    const env = { GREETING: 'hello from inside' }
+    const limits = { memoryBytes: 64 * 1024 ** 2, cpuMillis: 500 }
+    const spec = { name, sandboxId: replica.sandboxId, image, command: [], args: [], env, ...limits, labels }
+    const id = await runtime.createApp({ ...spec, ...change, held: true }, heldFence)
+    await runtime.startContainer(id, heldFence)
+    await expect.poll(() => runtime.isHeld(replica.sandboxId), patient).toBe(true)
+    return id
+  }
+
+  test('is in nothing another than one that was started, but for its number', async () => {
+    const tell = [
+      'busybox tr "\\0" "\\n" < /proc/$$/environ',
+      'busybox tr "\\0" " " < /proc/$$/cmdline',
+      'busybox grep -vE "^(Tgid|Pid|NS.*|Vm.*|Rss.*|State|.*ctxt.*|SigQ):?" /proc/$$/status',
+      'busybox cat /proc/$$/limits',
+      'busybox readlink /proc/$$/cwd',
+      'busybox readlink /proc/$$/exe',
+      'busybox ls /proc/$$/fd',
+      'busybox wc -l < /proc/$$/mountinfo',
+      'busybox id',
+      'echo "$PWD" "$@"',
+    ].join('; ')
+    const args = ['-c', tell, 'name', '', 'two  words', '$HOME']
+    const replica = await startReplica('', ofImage(args))
+    await ended(replica.appId)
+    const told = await logOf(replica.appId)
+    expect(told).toEqual(expect.arrayContaining(['stdout: my.odd-name=a  b', 'stdout: SHLVL=7']))
+    expect(told.length).toBeGreaterThan(60)
+
+    const id = await heldAgain(replica, { args })
+    expect(await logOf(id)).toEqual([])
+    await runtime.release(id, heldFence)
+    await ended(id)
+    expect(await runtime.isHeld(replica.sandboxId)).toBe(false)
+    expect(await logOf(id)).toEqual(told)
+  })
+
+  test('listens once it is released, and gets its signals', async () => {
+    const replica = await startReplica('true')
+    const id = await heldAgain(replica, { command: ['/bin/busybox', 'sh', '-c'], args: [serve] })
+    await runtime.release(id, heldFence)
+    await listening(replica)
+    expect(await statusOf(replica.port)).toBe(404)
+    await runtime.stop(id, 10, heldFence)
+    expect(await runtime.inspect(id)).toMatchObject({ state: 'exited', exitCode: 143 })
+  })
+
+  test('is not lost when it is released at once', async () => {
+    const replica = await startReplica('true')
+    for (let times = 0; times < 5; times += 1) {
+      const id = await heldAgain(replica, { args: ['-c', 'echo done'] })
+      await runtime.release(id, heldFence)
+      expect(await ended(id)).toMatchObject({ exitCode: 0 })
+    }
+  })
+
+  test('ends with SIGTERM, without a grace, and is started again like any other', async () => {
+    const replica = await startReplica('true')
+    const id = await heldAgain(replica, { args: ['-c', 'echo up; exec busybox sleep 1000'] })
+    await runtime.stop(id, 10, heldFence)
+    expect(await runtime.inspect(id)).toMatchObject({ state: 'exited', exitCode: 143, holds: true })
+    expect(isEngineError(await runtime.release(id, heldFence).catch((error: unknown) => error))).toBe(true)
+    await runtime.setHold(id, 'passing', heldFence)
+    await runtime.startContainer(id, heldFence)
+    await expect.poll(() => logOf(id), patient).toEqual(['stdout: up'])
+    await runtime.kill(id, heldFence)
+  })
+
+  test.each([
+    ['a script without an interpreter', ['script', 'a', ''], 0, ['stdout: /bin/script a ']],
+    ['a command that is not there', ['missing'], 127, []],
+    ['a file that is no program', ['/text'], 126, []],
+    ['a folder', ['/bin'], 126, []],
+  ])('becomes %s as a start does', async (_what, command, exitCode, log) => {
+    const replica = await startReplica('true')
+    const id = await heldAgain(replica, { command })
+    await runtime.release(id, heldFence)
+    expect(await ended(id)).toMatchObject({ exitCode })
+    expect(await logOf(id)).toEqual(log)
+  })
+})

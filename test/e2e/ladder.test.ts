@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, inject, test } from 'vitest'
-import { containersById, containersOf } from '../support/containers.ts'
+import { callHttp } from '../../infra/src/http-call.ts'
+import { containersOf } from '../support/containers.ts'
 import { connectPlatform } from '../support/platform.ts'
 import { until } from '../support/poll.ts'
 
@@ -13,6 +14,23 @@ const waitForRung = (service: string, wanted: string) =>
     timeoutMs: 90_000,
     describe: `${service} to be ${wanted}`,
   })
+
+/** What an app can see of how it was started. */
+const factsOf = (service: string) =>
+  Promise.all(
+    ['environ', 'cmdline', 'limits'].map(async (fact) => {
+      const answer = await platform.request(service, { path: `/read?path=/proc/self/${fact}` })
+      expect(answer.status).toBe(200)
+      return answer.text()
+    }),
+  )
+
+/** The app containers of a service by the end of their names, with their states. */
+const statesOf = async (service: string) =>
+  (await containersOf(engines, installation, service))
+    .filter((each) => each.Labels['berth.role'] === 'app')
+    .map(({ Names, State }) => `${Names[0]?.split('-').at(-1)} ${State}`)
+    .toSorted()
 
 const appState = async (service: string) =>
   (await containersOf(engines, installation, service)).find((each) => each.Labels['berth.role'] !== 'sandbox')
@@ -36,18 +54,28 @@ describe('an idle service', () => {
     expect(answer.json()).toMatchObject({ replica: before.replica, pid: before.pid })
   })
 
-  test('parks: the app has ended, the sandbox stays, the next request starts it', async () => {
+  test('parks: the app has ended, another one waits, and the next request only has to let it go', async () => {
     await platform.deploy('lad-park', {
       idle: { freezeAfterSeconds: 'never', parkAfterSeconds: 1, coldAfterSeconds: 'never' },
     })
-    await waitForRung('lad-park', 'parked')
-    await until(async () => !['running', 'paused'].includes((await appState('lad-park')) ?? ''), {
-      describe: 'the app to have ended',
+    await platform.waitReady('lad-park')
+    const before = await factsOf('lad-park')
+    await platform.request('lad-park', { path: '/log?line=before-it-parked' })
+    for (let times = 0; times < 2; times += 1) {
+      await waitForRung('lad-park', 'parked')
+      await until(async () => (await statesOf('lad-park')).join() === 'app running,past exited', {
+        describe: 'another app to wait beside the one that has ended',
+      })
+      expect(await rung('lad-park')).toBe('parked')
+      expect(await factsOf('lad-park')).toEqual(before)
+    }
+    const { body } = await callHttp({
+      target: { port: platform.connection.ports.api },
+      path: '/services/lad-park/logs',
+      headers: { authorization: `Bearer ${platform.connection.token}`, accept: 'text/plain' },
+      timeoutMs: 30_000,
     })
-    const [replica] = await platform.replicas('lad-park')
-    const sandbox = replica?.containers.filter(({ name }) => name === 'sandbox').map(({ id }) => id) ?? []
-    expect(await containersById(engines, installation, sandbox)).toMatchObject([{ State: 'running' }])
-    expect((await platform.request('lad-park')).status).toBe(200)
+    expect(body).toContain('before-it-parked')
   })
 
   test('goes cold: nothing is left, and the next request brings it back', async () => {

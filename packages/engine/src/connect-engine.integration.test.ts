@@ -549,7 +549,7 @@ describe('a held app', () => {
   test('begins with its next start once its hold is lifted', async () => {
     const { sandboxId, appId } = await heldReplica()
     await runtime.stop(appId, 10, heldFence)
-    await runtime.liftHold(appId, heldFence)
+    await runtime.setHold(appId, 'passing', heldFence)
     await runtime.startContainer(appId, heldFence)
     expect(await runtime.isHeld(sandboxId)).toBe(false)
     expect(await runtime.readListeners(sandboxId)).toHaveLength(1)
@@ -570,7 +570,7 @@ describe('a held app', () => {
     const before = engine.calls.length
     for (const call of [
       runtime.release(appId, lostFence),
-      runtime.liftHold(appId, lostFence),
+      runtime.setHold(appId, 'passing', lostFence),
       runtime.createApp(app(sandboxId, { name: 'x', held: true }), lostFence),
     ])
       expect(await failureOf(call)).toBeInstanceOf(LeaseLostError)

@@ -106,7 +106,7 @@ export type ContainerState = {
   /** Id of the image. */
   image: string
   pid: number
-  /** Whether it was made to be held: its next start waits for `release`, unless `liftHold` was called. */
+  /** Whether it was made to be held: its next start waits for `release`, unless `setHold` has changed that. */
   holds: boolean
 }
 
@@ -237,8 +237,8 @@ export type ContainerRuntime = {
   createApp(spec: AppSpec, fence: Fence): Promise<string>
   /** Lets a held app begin; nothing happens to one that runs. `Conflict` when its container does not run. */
   release(id: string, fence: Fence): Promise<void>
-  /** From now on the app of a container that was made to be held begins with its start. */
-  liftHold(id: string, fence: Fence): Promise<void>
+  /** Whether the next starts of a container that was made to be held stop short of the app, or are as any other. */
+  setHold(id: string, how: 'waiting' | 'passing', fence: Fence): Promise<void>
   /** Whether an app in this sandbox waits for `release`, as the sandbox's busybox sees it. */
   isHeld(sandboxId: string): Promise<boolean>
   startContainer(id: string, fence: Fence): Promise<void>

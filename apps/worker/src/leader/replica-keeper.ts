@@ -350,7 +350,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     const replica = picture.replicas.get(id)
     const host = replica && hostOf(replica)
     if (!host || !isParked(replica)) return { kind: 'busy' }
-    const outcome = await procedures.hold(deps, host, startable, calledOff)
+    const outcome = await procedures.hold(deps, host, startable, { signal: calledOff })
     if (outcome.kind !== 'held') {
       log.debug({ replica: id, node: host.name, ...outcome }, 'app of a parked replica is not held')
       return outcome

@@ -148,7 +148,7 @@ describe('a look at a node with a held app', () => {
     const { deps, host } = bench
     await bench.host.runtime.stop(before, 0, heldFence)
     const containers = replica()?.containers ?? {}
-    const outcome = await holdReplica(deps, host, { ...started, containers }, new AbortController().signal)
+    const outcome = await holdReplica(deps, host, { ...started, containers }, new AbortController())
     if (outcome.kind !== 'held') throw new Error(JSON.stringify(outcome))
     const present = { ...containers, app: outcome.app }
     picture.updateReplica(started.id, { rung: 'parked', serving: false, containers: present })

@@ -40,7 +40,7 @@ const look = (wasParked = false) =>
   inspectReplica(bench.deps.installation, bench.host, replica, { wasParked, environment })
 const appId = () => replica.containers.app ?? ''
 const sandboxId = () => replica.containers.sandbox ?? ''
-const calm = () => new AbortController().signal
+const calm = () => ({ signal: new AbortController().signal, withinMs: 200 })
 
 /** From now on the replica's app is the one that waits. */
 async function hold(): Promise<void> {
@@ -257,9 +257,13 @@ describe('a parked app that is held', () => {
     expect(await look()).toEqual({ kind: 'running' })
   })
 
-  test('is held again and again, and only what was there last is kept', async () => {
-    for (let times = 0; times < 3; times += 1) {
-      await hold()
+  test('is held again and again in the container that was made for it', async () => {
+    await hold()
+    const first = appId()
+    for (let times = 0; times < 2; times += 1) {
+      if (times > 0) await hold()
+      expect(await look(true)).toEqual({ kind: 'held' })
+      expect(appId()).toBe(first)
       expect(await wakeReplica(bench.deps, bench.host, parked(true), { environment })).toEqual({
         kind: 'running',
       })
@@ -299,6 +303,18 @@ describe('a parked app that is held', () => {
     const outcome = await startReplica(bench.deps, bench.host, replica, { onPhase: () => {} })
     expect(outcome).toMatchObject({ kind: 'ready', containers: replica.containers })
     expect(await look()).toEqual({ kind: 'running' })
+    await parkReplica(bench.deps, bench.host, replica)
+    await hold()
+    expect(await look(true)).toEqual({ kind: 'held' })
+  })
+
+  test('is stopped, and not held, when it does not wait where it should', async () => {
+    await hold()
+    await parkReplica(bench.deps, bench.host, replica)
+    const blind = { ...bench.host.runtime, isHeld: () => Promise.resolve(false) }
+    const host = { ...bench.host, runtime: blind }
+    expect(await holdReplica(bench.deps, host, replica, calm())).toMatchObject({ kind: 'failed' })
+    expect(await look(true)).toEqual({ kind: 'parked' })
   })
 
   test('goes with everything that was before it', async () => {
@@ -310,7 +326,7 @@ describe('a parked app that is held', () => {
   test('is left as it was when somebody wants to start it meanwhile, and nothing stays of the attempt', async () => {
     bench.engine.hang('POST /containers/*/start', { times: 1 })
     const wanted = new AbortController()
-    const holding = holdReplica(bench.deps, bench.host, replica, wanted.signal)
+    const holding = holdReplica(bench.deps, bench.host, replica, wanted)
     await expect.poll(() => bench.engine.calls.filter((call) => call.endsWith('/start'))).toHaveLength(3)
     wanted.abort()
     const outcome = await holding

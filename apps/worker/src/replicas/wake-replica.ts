@@ -90,7 +90,7 @@ async function startStopped(
   const { runtime } = host
   const state = await runtime.inspect(app)
   if (state?.state === 'running') return await runtime.release(app, deps.fence)
-  if (state?.holds) await runtime.liftHold(app, deps.fence)
+  if (state?.holds) await runtime.setHold(app, 'passing', deps.fence)
   await deps.gate.run(host, 'wake', () => {
     issued()
     return runtime.startContainer(app, deps.fence)

@@ -90,7 +90,7 @@ export function keeperBench(change: Partial<ReplicaView> = {}): KeeperBench {
       if (hurried) signals.park = hurried
       return called('park')
     },
-    hold(_deps, _host, _replica, signal) {
+    hold(_deps, _host, _replica, { signal }) {
       signals.hold = signal
       return called('hold')
     },
