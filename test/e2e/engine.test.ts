@@ -421,7 +421,6 @@ describe('a held app', () => {
     'COPY busybox /bin/busybox',
     'COPY busybox /bin/sh',
     'COPY script /bin/script',
-    'COPY text /text',
     'ENV PATH=/nowhere:/bin my.odd-name="a  b" SHLVL=7 EMPTY=',
     'WORKDIR /work',
     'USER 1234:2345',
@@ -429,10 +428,14 @@ describe('a held app', () => {
   ].join('\n')
   let image: string
   beforeAll(async () => {
-    const tar = await tarOf({ Dockerfile: odd, busybox, script: 'echo "$0" "$@"\n', text: 'no program' })
+    const tar = await tarOf({ Dockerfile: odd, busybox, script: 'echo "$0" "$@"\n' })
     image = await runtime.buildFromTar({ tar, tag }, heldFence)
   })
-  afterAll(() => runtime.removeImage(tag, heldFence))
+  afterAll(async () => {
+    for (const container of await runtime.list({ installation }))
+      if (container.image === image) await runtime.remove(container.id, heldFence)
+    await runtime.removeImage(tag, heldFence)
+  })
 
   const ofImage = (args: string[]): Partial<AppSpec> => ({ image, command: [], args })
 
@@ -481,7 +484,6 @@ describe('a held app', () => {
     const id = await heldAgain(replica, { command: ['/bin/busybox', 'sh', '-c'], args: [serve] })
     await runtime.release(id, heldFence)
     await listening(replica)
-    expect(await statusOf(replica.port)).toBe(404)
     await runtime.stop(id, 10, heldFence)
     expect(await runtime.inspect(id)).toMatchObject({ state: 'exited', exitCode: 143 })
   })
@@ -510,7 +512,6 @@ describe('a held app', () => {
   test.each([
     ['a script without an interpreter', ['script', 'a', ''], 0, ['stdout: /bin/script a ']],
     ['a command that is not there', ['missing'], 127, []],
-    ['a file that is no program', ['/text'], 126, []],
     ['a folder', ['/bin'], 126, []],
   ])('becomes %s as a start does', async (_what, command, exitCode, log) => {
     const replica = await startReplica('true')

@@ -60,6 +60,18 @@ describe('requests that wait', () => {
     expect(await bench.reserved()).toHaveLength(5)
   })
 
+  test('wake a parked replica whose app is just being held, and start none in its place', async () => {
+    const bench = scaleBench({
+      services: [aService()],
+      revisions: [onceAtATime(first)],
+      replicas: [replica('parked', { rung: 'parked' })],
+    })
+    bench.holding.add('parked')
+    bench.demand(first.uid, 1)
+    expect(bench.woken).toEqual(['parked'])
+    expect(await bench.reserved()).toEqual([])
+  })
+
   test('wake no more parked replicas than fit on their node together', async () => {
     const bench = scaleBench({
       services: [aService()],

@@ -25,7 +25,7 @@ export type Reservation = { kind: 'reserved'; replica: { id: string } } | { kind
 
 export type AutoscalerOptions = {
   picture: Picture
-  keeper: Pick<Keeper, 'bringUp' | 'wake' | 'stepDown' | 'busyWith' | 'waking' | 'steppingDown'>
+  keeper: Pick<Keeper, 'bringUp' | 'wake' | 'stepDown' | 'busyWith' | 'waking' | 'steppingDown' | 'holding'>
   reports: Pick<RouterReports, 'load' | 'samples' | 'replicaIdleMs'>
   publisher: Pick<RoutePublisher, 'setBlocked'>
   failures: StartFailures

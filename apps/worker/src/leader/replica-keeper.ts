@@ -4,7 +4,6 @@ import {
   markReplicaDraining,
   markReplicaFailed,
   markReplicaReady,
-  recordContainers,
   removeReplica,
   reserveWake,
   setReplicaRung,
@@ -20,15 +19,14 @@ import {
   stopReplica,
   wakeReplica,
   type Failure,
-  type HoldOutcome,
   type PlacedReplica,
   type ReplicaDeps,
   type ReplicaHost,
-  type StartableReplica,
   type StartPhase,
 } from '../replicas/index.ts'
 import { drainMs } from './drain-time.ts'
 import type { Engines } from './engines.ts'
+import { holdParked, type Held } from './hold-parked.ts'
 import type { Term } from './leadership.ts'
 import type { ReplicaKeeper, RoutePublisher } from './ports.ts'
 import { createOperations, type Signals } from './replica-operations.ts'
@@ -101,8 +99,9 @@ export type Keeper = ReplicaKeeper & {
   fail(id: ReplicaId, failure: Failure, how?: { gently: boolean }): void
   /** For a `starting` row whose app hangs: withdrawal, SIGTERM, grace, SIGKILL. Its sandbox stays for the next start. */
   halt(id: ReplicaId): void
-  /** Lets the app of a parked replica start short of its first instruction; `busy` when something else is being done. */
   hold(id: ReplicaId): Promise<Held>
+  /** Whether its app is being held: a wake calls that off or waits for it. */
+  holding(id: ReplicaId): boolean
   /** The node is lost: nothing on it is started, woken or stepped down any further. */
   abandon(node: NodeUid): void
   /** Removes what a failed replica has left on its node; the row stays for its reason. */
@@ -110,8 +109,6 @@ export type Keeper = ReplicaKeeper & {
   /** Resolves when nothing is being done any more. */
   idle(): Promise<void>
 }
-
-type Held = HoldOutcome | { kind: 'busy' }
 
 /** How long routers may take to let go of a replica that was idle before it stays as it is. */
 const withdrawDeadlineMs = 30_000
@@ -345,23 +342,6 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     return 'done'
   }
 
-  async function holdNow(startable: StartableReplica, calledOff: AbortSignal): Promise<Held> {
-    const { id } = startable
-    const replica = picture.replicas.get(id)
-    const host = replica && hostOf(replica)
-    if (!host || !isParked(replica)) return { kind: 'busy' }
-    const outcome = await procedures.hold(deps, host, startable, { signal: calledOff })
-    if (outcome.kind !== 'held') {
-      log.debug({ replica: id, node: host.name, ...outcome }, 'app of a parked replica is not held')
-      return outcome
-    }
-    const containers = { ...startable.containers, app: outcome.app }
-    picture.updateReplica(id, { containers, held: true })
-    writer.write(id, 'containers', (db, lease) => recordContainers(db, lease, id, containers))
-    log.info({ replica: id, node: host.name }, 'app of a parked replica is held')
-    return outcome
-  }
-
   /** Takes it out of the routes; true when every router has let go of it before the deadline. */
   async function withdraw(
     replica: ReplicaView,
@@ -456,16 +436,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
       return operations.run<'done' | 'busy'>(id, 'step', (signals) => step(id, to, signals), 'busy')
     },
 
-    async hold(id) {
-      const replica = picture.replicas.get(id)
-      // The database may be asked, which nobody who wakes the replica is to wait for.
-      const startable = replica && isParked(replica) ? await startableReplica(options, replica) : null
-      if (typeof startable === 'string') return { kind: 'unable', message: startable }
-      if (startable === null || operations.of(id)) return { kind: 'busy' }
-      return operations.run<Held>(id, 'hold', ({ calledOff }) => holdNow(startable, calledOff), {
-        kind: 'busy',
-      })
-    },
+    hold: (id) => holdParked({ ...options, operations, hostOf, hold: procedures.hold }, id),
 
     retire(id) {
       const operation = operations.of(id)
@@ -481,6 +452,7 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
       return operation?.kind === 'wake' && !operation.isCalledOff
     },
     steppingDown: (id) => operations.of(id)?.kind === 'step',
+    holding: (id) => operations.of(id)?.kind === 'hold',
 
     fail(id, failure, how) {
       const replica = picture.replicas.get(id)
@@ -515,8 +487,4 @@ export function createReplicaKeeper(options: KeeperOptions): Keeper {
     idle: () => operations.idle(),
   }
   return keeper
-}
-
-function isParked({ state, rung }: ReplicaView): boolean {
-  return state === 'ready' && rung === 'parked'
 }

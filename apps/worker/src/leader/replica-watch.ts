@@ -94,6 +94,8 @@ export function createReplicaWatch(options: ReplicaWatchOptions): ReplicaWatch {
   /** The name says which container is the app: another may have taken its place, and nobody was left to write it down. */
   function followApp({ id, containers }: ReplicaView, app: ContainerSummary | undefined): void {
     if (app === undefined || app.id === containers.app || containers.app === undefined) return
+    // They have changed places since the list was asked for.
+    if (keeper.busyWith(id) || picture.replicas.get(id)?.containers.app !== containers.app) return
     const present = { ...containers, app: app.id }
     picture.updateReplica(id, { containers: present })
     writer.write(id, 'containers', (db, lease) => recordContainers(db, lease, id, present))

@@ -8,7 +8,7 @@ import type { Picture } from './world.ts'
 
 export type SupplyOptions = {
   picture: Picture
-  keeper: Pick<Keeper, 'busyWith' | 'waking' | 'steppingDown'>
+  keeper: Pick<Keeper, 'busyWith' | 'waking' | 'steppingDown' | 'holding'>
   /** Replicas of routed revisions that are being reserved: they have no row yet and count as starting. */
   creating: ReadonlyMap<RevisionUid, number>
 }
@@ -73,7 +73,7 @@ export function createSupply({ picture, keeper, creating }: SupplyOptions): Supp
       .replicasOfRevision(revision.uid)
       .filter((replica) => replica.state === 'ready' && isReachable(picture, replica))
       .filter((replica) => (keeper.steppingDown(replica.id) ? 'frozen' : replica.rung) === rung)
-      .filter(({ id }) => keeper.steppingDown(id) || !keeper.busyWith(id))
+      .filter(({ id }) => keeper.steppingDown(id) || keeper.holding(id) || !keeper.busyWith(id))
     return rung === 'frozen' ? idle : fittingAgain(picture, idle, reserves)
   }
 

@@ -43,6 +43,7 @@ export function scaleBench(parts: PictureParts & { deploying?: boolean }) {
   const failures = createStartFailures(now)
   const waking = new Set<string>()
   const busy = new Set<string>()
+  const holding = new Set<string>()
 
   const keeper = {
     wake(id: ReplicaId) {
@@ -56,9 +57,10 @@ export function scaleBench(parts: PictureParts & { deploying?: boolean }) {
       picture.updateReplica(id, to === 'cold' ? { state: 'draining', serving: false } : { serving: false })
       return Promise.resolve('done' as const)
     },
-    busyWith: (id: ReplicaId) => waking.has(id) || busy.has(id),
+    busyWith: (id: ReplicaId) => waking.has(id) || holding.has(id) || busy.has(id),
     waking: (id: ReplicaId) => waking.has(id),
     steppingDown: () => false,
+    holding: (id: ReplicaId) => holding.has(id),
   }
   const reports = {
     load: (revision: RevisionUid): RevisionLoad => ({
@@ -128,6 +130,7 @@ export function scaleBench(parts: PictureParts & { deploying?: boolean }) {
     told,
     idleMs,
     busy,
+    holding,
     /** What was reserved, once nothing is under way any more. */
     async reserved(): Promise<readonly WantedReplica[]> {
       await new Promise((resolve) => setImmediate(resolve))
