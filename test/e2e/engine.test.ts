@@ -424,6 +424,8 @@ describe('a held app', () => {
     'ENV PATH=/nowhere:/bin my.odd-name="a  b" SHLVL=7 EMPTY=',
     'WORKDIR /work',
     'USER 1234:2345',
+    // What an app ignores that does not know it.
+    'STOPSIGNAL SIGWINCH',
     'ENTRYPOINT ["busybox", "sh"]',
   ].join('\n')
   let image: string
@@ -481,7 +483,11 @@ describe('a held app', () => {
 
   test('listens once it is released, and gets its signals', async () => {
     const replica = await startReplica('true')
-    const id = await heldAgain(replica, { command: ['/bin/busybox', 'sh', '-c'], args: [serve] })
+    const id = await heldAgain(replica, {
+      image: rootImage,
+      command: ['/bin/busybox', 'sh', '-c'],
+      args: [serve],
+    })
     await runtime.release(id, heldFence)
     await listening(replica)
     await runtime.stop(id, 10, heldFence)
@@ -497,11 +503,11 @@ describe('a held app', () => {
     }
   })
 
-  test('ends with SIGTERM, without a grace, and is started again like any other', async () => {
+  test('ends at once with the signal of its image, and is started again like any other', async () => {
     const replica = await startReplica('true')
     const id = await heldAgain(replica, { args: ['-c', 'echo up; exec busybox sleep 1000'] })
     await runtime.stop(id, 10, heldFence)
-    expect(await runtime.inspect(id)).toMatchObject({ state: 'exited', exitCode: 143, holds: true })
+    expect(await runtime.inspect(id)).toMatchObject({ state: 'exited', exitCode: 128 + 28, holds: true })
     expect(isEngineError(await runtime.release(id, heldFence).catch((error: unknown) => error))).toBe(true)
     await runtime.setHold(id, 'passing', heldFence)
     await runtime.startContainer(id, heldFence)

@@ -24,11 +24,12 @@ const readArguments: Listing = [
 ]
 
 /**
- * SIGCONT is blocked first, so that one which comes early is kept. The socket with the abstract name `berth-held` tells
- * whoever looks into the network namespace that no SIGCONT is lost any more; it closes when the app takes over.
+ * Every signal is blocked first, so that a SIGCONT which comes early is kept; any other ends the program as SIGTERM would,
+ * whatever an image has chosen to be stopped by. The socket with the abstract name `berth-held` tells whoever looks into
+ * the network namespace that no SIGCONT is lost any more; it closes when the app takes over.
  */
 const waitForSigcont: Listing = [
-  ['6800000200', 'push 1 << (SIGCONT - 1)'],
+  ['6aff', 'push -1 ; every signal'],
   ['4989e5', 'mov r13, rsp'],
   ['6a00', 'push 0'],
   ['b80e000000', 'mov eax, SYS_rt_sigprocmask'],
@@ -58,8 +59,13 @@ const waitForSigcont: Listing = [
   ['41ba08000000', 'mov r10d, 8'],
   ['0f05', 'syscall'],
   ['83f812', 'cmp eax, SIGCONT'],
-  ['75e7', 'jne again'],
-  ['b80e000000', 'mov eax, SYS_rt_sigprocmask'],
+  ['7411', 'je go'],
+  ['85c0', 'test eax, eax'],
+  ['7ee3', 'jle again'],
+  ['8db880000000', 'lea edi, [rax + 128]'],
+  ['b8e7000000', 'mov eax, SYS_exit_group'],
+  ['0f05', 'syscall'],
+  ['b80e000000', 'go: mov eax, SYS_rt_sigprocmask'],
   ['bf02000000', 'mov edi, SIG_SETMASK'],
   ['498d75f8', 'lea rsi, [r13 - 8] ; as it was'],
   ['31d2', 'xor edx, edx'],
@@ -102,11 +108,14 @@ const becomeTheApp: Listing = [
 /** OCI's words of the processors that there is a program for. */
 export const holdArchitectures: readonly string[] = ['amd64']
 
+/** In the order of the program, for the test that follows its jumps. */
+export const holdListings = [readArguments, waitForSigcont, becomeTheApp] as const
+
 const headerBytes = 64 + 56
 const loadedAt = 0x400000
 
 /** Waits for SIGCONT before it becomes the app. */
-export const waitingProgram = elfProgram([readArguments, waitForSigcont, becomeTheApp])
+export const waitingProgram = elfProgram(holdListings)
 /** Becomes the app at once. */
 export const passingProgram = elfProgram([readArguments, becomeTheApp])
 
