@@ -13,7 +13,7 @@ let engine: FakeEngine
 let node: string
 let revision: string
 
-/** A parked replica on a node that has place for one. */
+/** A parked replica on a node that has place for one, and too little for its app to be held. */
 beforeEach(async () => {
   bench = await startWorkerBench({ postgresUrl: inject('postgresUrl'), redisUrl: inject('redisUrl') })
   engine = await bench.startEngine()

@@ -114,8 +114,8 @@ test('nothing else is made on a node until what was called off is cleared away',
 })
 
 test('a node holds no more than fit into a twentieth of its memory', () => {
-  expect(mostHeld({ memoryBytes: 4 * 1024 ** 3 })).toBe(25)
-  nodes.set(n1, aNode({ uid: n1, memoryBytes: 512 * 1024 ** 2 }))
+  expect(mostHeld({ memoryBytes: 4 * 1024 ** 3 })).toBe(34)
+  nodes.set(n1, aNode({ uid: n1, memoryBytes: 400 * 1024 ** 2 }))
   for (const name of ['a', 'b', 'c']) put(name, { held: true })
   put('d')
   heldStarts.tick()

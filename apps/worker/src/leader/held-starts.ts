@@ -4,8 +4,8 @@ import type { NodeLanes } from './node-lanes.ts'
 import type { NodeView, ReplicaView } from './world-model.ts'
 import type { Picture } from './world.ts'
 
-/** What a held app costs its node: its container's shim for the most part. */
-const heldBytes = 8 * 1024 ** 2
+/** Twice of what a held app was measured to cost its node, for its container's shim for the most part. */
+const heldBytes = 6 * 1024 ** 2
 /** A parked replica reserves nothing, so all that are held together may take no more of a node's memory than this. */
 const heldShare = 0.05
 const retryMs = 60_000
@@ -57,7 +57,7 @@ export function createHeldStarts(options: HeldStartsOptions): { tick(): void } {
   }
 }
 
-/** How many apps may be held on a node: 25 of 4 GiB. */
+/** How many apps may be held on a node: 34 on one of 4 GiB. */
 export function mostHeld({ memoryBytes }: Pick<NodeView, 'memoryBytes'>): number {
   return Math.floor((memoryBytes * heldShare) / heldBytes)
 }
