@@ -540,6 +540,13 @@ describe('a held app', () => {
     expect(await runtime.readListeners(sandboxId)).toHaveLength(1)
   })
 
+  test.each([true, false])('is released once more when the answer was lost (before: %s)', async (before) => {
+    const { sandboxId, appId } = await heldReplica()
+    engine.cut('POST /containers/*/kill', { times: 1, before })
+    await runtime.release(appId, heldFence)
+    expect(await runtime.readListeners(sandboxId)).toHaveLength(1)
+  })
+
   test('is not released when it does not run', async () => {
     const { appId } = await heldReplica()
     await runtime.stop(appId, 10, heldFence)

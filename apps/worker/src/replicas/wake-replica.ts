@@ -26,7 +26,8 @@ export type WakeableReplica = PlacedReplica & { rung: 'frozen' | 'parked' | 'run
 
 /**
  * Frozen: unpause, nothing else, since the app answered before it was frozen. Parked: let the app begin that is `held`,
- * or start it in its sandbox, and wait until it answers. Running already: success. Needs neither Postgres nor Redis. Throws `LeaseLostError` only.
+ * or start it in its sandbox, and wait until it answers. Running already: success. Needs neither Postgres nor Redis.
+ * Throws `LeaseLostError` only.
  */
 export async function wakeReplica(
   deps: Pick<ReplicaDeps, 'fence' | 'gate' | 'installation'>,

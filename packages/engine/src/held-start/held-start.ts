@@ -3,7 +3,7 @@ import { pack } from 'tar-stream'
 import type { AppSpec, Fence, ImageState } from '../container-runtime.ts'
 import type { CreateBody } from '../container-spec.ts'
 import type { EngineConnection } from '../engine-connection.ts'
-import { EngineError } from '../engine-error.ts'
+import { EngineError, isEngineError } from '../engine-error.ts'
 import { execRead } from '../sandbox-reads.ts'
 import { holdArchitectures, passingProgram, waitingProgram } from './hold-program.ts'
 
@@ -75,13 +75,20 @@ export async function putHoldProgram(
 
 /** Lets the app of a held container begin; nothing happens to one that runs. `Conflict` when it does not run. */
 export async function release(engine: EngineConnection, id: string, fence: Fence): Promise<void> {
-  await engine.mutate(fence, {
+  const request = {
     what: `release container ${id.slice(0, 12)}`,
     method: 'POST',
     path: `/containers/${encodeURIComponent(id)}/kill`,
     query: { signal: 'SIGCONT' },
     limitMs: engine.limits.changeMs,
-  })
+  } as const
+  try {
+    await engine.mutate(fence, request)
+  } catch (error) {
+    if (!isEngineError(error) || error.outcome !== 'unknown') throw error
+    // Twice is like once.
+    await engine.mutate(fence, request)
+  }
 }
 
 /** Whether an app waits in this sandbox, so that a release will not be lost. */
