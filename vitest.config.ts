@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config'
 /**
  * Unit tests stand beside the code as `*.test.ts` and touch nothing outside their process.
  * Integration tests (`*.integration.test.ts`) use real Postgres, Redis and a fake engine on a unix socket.
- * Component tests (`*.component.test.ts`) do so with a whole worker or router, which they give real seconds to live.
+ * Component tests (`*.component.test.ts`) do so with a whole worker, reconciler or router, which they give real seconds.
  * Machine tests (`*.machine.test.ts`) type the commands on machines of their own, with stand-ins for the apps.
  * End-to-end and chaos tests run a whole platform on real Docker Engines.
  */
