@@ -298,11 +298,11 @@ test('a client that takes nothing of its answer is cut off at the request timeou
   const failed = once(socket, 'error')
   // More than the kernel takes on both sides, so that the last answers are complete in the router and stay there.
   socket.write('GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n'.repeat(400))
-  await new Promise((resolve) => {
-    setTimeout(resolve, 5000)
-  })
-  socket.resume()
-  expect(await failed).toMatchObject([{ code: 'ECONNRESET' }])
+  // A client that does not read hears of the reset when it writes; blank lines are no request.
+  const writing = setInterval(() => socket.write('\r\n'), 100)
+  const [error] = (await failed) as [NodeJS.ErrnoException]
+  clearInterval(writing)
+  expect(['ECONNRESET', 'EPIPE']).toContain(error.code)
 })
 
 test('a status text that nobody may send on is replaced by the usual one', async () => {
