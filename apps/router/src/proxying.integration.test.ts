@@ -305,12 +305,24 @@ test('a client that takes nothing of its answer is cut off at the request timeou
   expect(await failed).toMatchObject([{ code: 'ECONNRESET' }])
 })
 
-test('a status text that nobody may send on is replaced by the usual one', async () => {
-  const { port } = await serving((request) =>
+const statusTexts = [
+  ['own', 'goes through byte for byte', 'Gemacht \u00e2\u009c\u0093'],
+  ['undici', 'is replaced by the usual one, since it was decoded', 'Created'],
+] as const
+
+test.each(statusTexts)('with client %s a status text above ASCII %s', async (client, _what, text) => {
+  const { port } = await app((request) =>
     request.socket.end('HTTP/1.1 201 Gemacht \u2713\r\nContent-Length: 2\r\n\r\nok'),
   )
-  const answer = await sendRaw(port, 'GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: close\r\n\r\n')
-  expect(answer).toMatch(/^HTTP\/1.1 201 Created\r\n[^]*ok$/)
+  edge = await startEdge(
+    { revisions: [aRevision({ replicas: [aReplica('r1', port)] })] },
+    { BERTH_ROUTER_CLIENT: client },
+  )
+  const answer = await sendRaw(
+    edge.port,
+    'GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: close\r\n\r\n',
+  )
+  expect(answer.split('\r\n', 1)).toEqual([`HTTP/1.1 201 ${text}`])
 })
 
 describe('traffic is split by weight', () => {

@@ -63,8 +63,12 @@ export class Answer {
     return this.#response.write(chunk)
   }
 
-  /** The app's answer is complete. `onTaken`: the last of it has left for the client. */
-  end(onTaken: () => void): void {
+  /**
+   * The app's answer is complete but for its trailers, names and values, which an HTTP/1.0 client or a body with a
+   * length cannot have. `onTaken`: the last of it has left for the client.
+   */
+  end(trailers: [string, string][], onTaken: () => void): void {
+    if (trailers.length > 0) this.#response.addTrailers(trailers)
     const request = this.#request
     this.#response.once('finish', () => {
       onTaken()
