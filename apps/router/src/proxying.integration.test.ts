@@ -104,6 +104,19 @@ describe('a request reaches the app of its host', () => {
     socket.destroy()
   })
 
+  test('what follows a body in chunks reaches a client that can have it', async () => {
+    const { port } = await serving((_request, response) => {
+      response.writeHead(200, { trailer: 'sum' })
+      response.write('hello')
+      response.addTrailers({ sum: '1', 'set-cookie': 'a=1' })
+      response.end()
+    })
+    const get = (version: string) =>
+      sendRaw(port, `GET / HTTP/${version}\r\nHost: hello.localhost\r\nConnection: close\r\n\r\n`)
+    expect(await get('1.1')).toMatch(/\r\n\r\n5\r\nhello\r\n0\r\nsum: 1\r\n\r\n$/)
+    expect(await get('1.0')).toMatch(/\r\n\r\nhello$/)
+  })
+
   test('an unknown host is 404 problem+json, also through a wildcard that is not there', async () => {
     const { port } = await serving((_request, response) => response.end())
     for (const host of ['nobody.localhost', 'a.hello.localhost', 'hello.localhost.evil', '127.0.0.1:80']) {

@@ -119,7 +119,7 @@ function spoiled(bytes: string, { atLine, at, cut, put }: Spoil): string {
 }
 
 /** An answer of which up to three places were changed. */
-export const aSpoiledAnswer = fc
+const aSpoiledAnswer = fc
   .tuple(anAnswer, fc.array(spoil, { minLength: 1, maxLength: 3 }))
   .map(([bytes, spoils]) => spoils.reduce(spoiled, bytes))
 

@@ -54,7 +54,11 @@ export class RequestSender {
     this.#body = body
     if (body.destroyed) this.#broke('the body is gone')
     else {
-      body.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose)
+      body
+        .on('data', this.#onData)
+        .on('end', this.#onEnd)
+        .on('close', this.#onClose)
+        .on('error', closeFollows)
       setImmediate(sendHeadAlone, this, body)
     }
     return true
@@ -131,6 +135,8 @@ export class RequestSender {
     this.#head = undefined
   }
 }
+
+function closeFollows(): void {}
 
 function sendHeadAlone(sender: RequestSender, body: Readable): void {
   sender.sendHeadOf(body)
