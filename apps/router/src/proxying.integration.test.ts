@@ -92,7 +92,7 @@ describe('a request reaches the app of its host', () => {
     const { port } = await serving((_request, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' })
       response.flushHeaders()
-      setImmediate(() => response.write('data: one\n\n'))
+      setTimeout(() => response.write('data: one\n\n'), 50)
     })
     const socket = connect(port, '127.0.0.1')
     socket.write('GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n')
@@ -100,6 +100,20 @@ describe('a request reaches the app of its host', () => {
     socket.on('data', (chunk) => {
       received += chunk.toString()
     })
+    await eventually(() => received.includes('data: one'))
+    socket.destroy()
+  })
+
+  test('a first event that comes with the head is not held back', async () => {
+    const { port } = await serving((request) => {
+      request.socket.write('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: one\n\n')
+    })
+    const socket = connect(port, '127.0.0.1')
+    let received = ''
+    socket.on('data', (chunk) => {
+      received += chunk.toString()
+    })
+    socket.write('GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n')
     await eventually(() => received.includes('data: one'))
     socket.destroy()
   })
