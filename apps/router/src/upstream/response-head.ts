@@ -10,6 +10,8 @@ const statusLine = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*
 /** RFC 9110, 5: a token, the colon at once, visible characters and blanks. A folded line begins with a blank and is none. */
 const fieldLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t\x20-\x7e\x80-\xff]*)$/
 const wholeNumber = /^[0-9]{1,15}$/
+/** Not every parser takes it for a blank behind a value: to Node `chunked` with a tab is another coding. */
+const tabBehind = /\t[\t ]*$/
 const keepAliveSeconds = /(?:^|[,\s])timeout=([0-9]{1,6})(?:$|[,\s])/i
 
 /** Adds the name and value of a line to a flat list; false when the line is no field. */
@@ -119,16 +121,15 @@ export class ResponseHead {
     }
   }
 
-  // Of blanks behind these two values not every parser thinks the same: Node takes `chunked` and a tab for unknown.
   #readLength(value: string, line: string): string | undefined {
     if (this.#length !== undefined) return 'the length is given more than once'
-    if (!wholeNumber.test(value) || !line.endsWith(value)) return 'the length is no number'
+    if (!wholeNumber.test(value) || tabBehind.test(line)) return 'the length is no number'
     this.#length = Number(value)
     return undefined
   }
 
   #readCoding(value: string, line: string): string | undefined {
-    if (this.#chunked || value.toLowerCase() !== 'chunked' || !line.endsWith(value))
+    if (this.#chunked || value.toLowerCase() !== 'chunked' || tabBehind.test(line))
       return 'the transfer coding is not chunked'
     this.#chunked = true
     return undefined

@@ -30,6 +30,11 @@ describe('an answer is read whole', () => {
     })
   })
 
+  test('with blanks behind what frames it', () => {
+    expect(readAnswer([`${ok}Content-Length: 2  \r\n\r\nok`]).end).toBe('complete')
+    expect(readAnswer([`${ok}Transfer-Encoding: chunked \r\n\r\n0\r\n\r\n`]).end).toBe('complete')
+  })
+
   test('without a length, when the connection ends', () => {
     expect(readAnswer([`HTTP/1.1 200\r\n\r\n`, 'hello', ''])).toMatchObject({
       body: 'hello',
