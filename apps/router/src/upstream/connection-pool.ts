@@ -118,7 +118,10 @@ class ConnectionPool implements Upstream, ConnectionOwner, CallHolder {
     }
   }
 
-  readonly #tend = (): void => {
+  /** After a turn in which the loop was held up, what has come in the meantime counts first. */
+  readonly #tend = (): void => void setImmediate(this.#closeOverdue)
+
+  readonly #closeOverdue = (): void => {
     const now = performance.now()
     for (const connection of this.#connections)
       if (connection.isOverdue(now)) connection.close('no connection, or idle for too long')
