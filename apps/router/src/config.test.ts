@@ -14,9 +14,23 @@ test('without a supervisor it listens on both loopback addresses', () => {
   ])
 })
 
+test('replicas are asked by the own client unless the reference is chosen', () => {
+  const upstreamClient = (env: NodeJS.ProcessEnv) =>
+    parseConfig({ BERTH_INSTALLATION: 'i1', ...env }).upstreamClient
+  expect(upstreamClient({})).toBe('own')
+  expect(upstreamClient({ BERTH_ROUTER_CLIENT: 'undici' })).toBe('undici')
+})
+
 test('everything that is wrong is said at once, with its value', () => {
-  const env = { BERTH_EDGE_PORT: '80.5', BERTH_EDGE_FDS: '1', BERTH_TRUSTED_PROXIES: '10.0.0.0/33' }
-  expect(() => parseConfig(env)).toThrow(/INSTALLATION.*"80\.5".*FDS is "1".*"10\.0\.0\.0\/33"/)
+  const env = {
+    BERTH_EDGE_PORT: '80.5',
+    BERTH_EDGE_FDS: '1',
+    BERTH_ROUTER_CLIENT: 'curl',
+    BERTH_TRUSTED_PROXIES: '10.0.0.0/33',
+  }
+  expect(() => parseConfig(env)).toThrow(
+    /INSTALLATION.*"80\.5".*FDS is "1".*CLIENT is "curl".*own, undici.*"10\.0\.0\.0\/33"/,
+  )
 })
 
 test('a proxy is trusted by address or network, and ids are taken over when they are well formed', () => {

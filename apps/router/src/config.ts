@@ -2,6 +2,7 @@ import { hostname } from 'node:os'
 import type { BlockList } from 'node:net'
 import type { EdgePlace } from './edge-server.ts'
 import { parseTrustedProxies } from './exchange/asker.ts'
+import { upstreamClients, type UpstreamClient } from './upstream/upstream-client.ts'
 
 const defaultEdgePort = 8080
 const defaultAdminPort = 8082
@@ -21,6 +22,8 @@ export type RouterConfig = Readonly<{
   adminPort: number
   trustedProxies: BlockList
   tls: TlsConfig | undefined
+  /** What speaks HTTP to replicas. */
+  upstreamClient: UpstreamClient
   drainMs: number
   logLevel: string
 }>
@@ -73,6 +76,11 @@ export function parseConfig(env: NodeJS.ProcessEnv): RouterConfig {
   const logLevel = env['BERTH_LOG_LEVEL'] ?? 'info'
   if (!logLevels.includes(logLevel))
     problems.push(`BERTH_LOG_LEVEL is "${logLevel}" and must be one of ${logLevels.join(', ')}`)
+  const upstreamClient = upstreamClients.find((name) => name === (env['BERTH_ROUTER_CLIENT'] || 'own'))
+  if (!upstreamClient)
+    problems.push(
+      `BERTH_ROUTER_CLIENT is "${env['BERTH_ROUTER_CLIENT']}" and must be one of ${upstreamClients.join(', ')}`,
+    )
   let trustedProxies = parseTrustedProxies('')
   try {
     trustedProxies = parseTrustedProxies(env['BERTH_TRUSTED_PROXIES'] ?? '')
@@ -99,6 +107,7 @@ export function parseConfig(env: NodeJS.ProcessEnv): RouterConfig {
             folder: tlsFolder,
             redirectTo: redirects === 'on' ? tlsPort : undefined,
           },
+    upstreamClient: upstreamClient ?? 'own',
     drainMs: drainSeconds * 1000,
     logLevel,
   })

@@ -92,7 +92,7 @@ describe('a request reaches the app of its host', () => {
     const { port } = await serving((_request, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' })
       response.flushHeaders()
-      setImmediate(() => response.write('data: one\n\n'))
+      setTimeout(() => response.write('data: one\n\n'), 50)
     })
     const socket = connect(port, '127.0.0.1')
     socket.write('GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n')
@@ -102,6 +102,33 @@ describe('a request reaches the app of its host', () => {
     })
     await eventually(() => received.includes('data: one'))
     socket.destroy()
+  })
+
+  test('a first event that comes with the head is not held back', async () => {
+    const { port } = await serving((request) => {
+      request.socket.write('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: one\n\n')
+    })
+    const socket = connect(port, '127.0.0.1')
+    let received = ''
+    socket.on('data', (chunk) => {
+      received += chunk.toString()
+    })
+    socket.write('GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n')
+    await eventually(() => received.includes('data: one'))
+    socket.destroy()
+  })
+
+  test('what follows a body in chunks reaches a client that can have it', async () => {
+    const { port } = await serving((_request, response) => {
+      response.writeHead(200, { trailer: 'sum' })
+      response.write('hello')
+      response.addTrailers({ sum: '1', 'set-cookie': 'a=1' })
+      response.end()
+    })
+    const get = (version: string) =>
+      sendRaw(port, `GET / HTTP/${version}\r\nHost: hello.localhost\r\nConnection: close\r\n\r\n`)
+    expect(await get('1.1')).toMatch(/\r\n\r\n5\r\nhello\r\n0\r\nsum: 1\r\n\r\n$/)
+    expect(await get('1.0')).toMatch(/\r\n\r\nhello$/)
   })
 
   test('an unknown host is 404 problem+json, also through a wildcard that is not there', async () => {
@@ -305,12 +332,24 @@ test('a client that takes nothing of its answer is cut off at the request timeou
   expect(['ECONNRESET', 'EPIPE']).toContain(error.code)
 })
 
-test('a status text that nobody may send on is replaced by the usual one', async () => {
-  const { port } = await serving((request) =>
+const statusTexts = [
+  ['own', 'goes through byte for byte', 'Gemacht \u00e2\u009c\u0093'],
+  ['undici', 'is replaced by the usual one, since it was decoded', 'Created'],
+] as const
+
+test.each(statusTexts)('with client %s a status text above ASCII %s', async (client, _what, text) => {
+  const { port } = await app((request) =>
     request.socket.end('HTTP/1.1 201 Gemacht \u2713\r\nContent-Length: 2\r\n\r\nok'),
   )
-  const answer = await sendRaw(port, 'GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: close\r\n\r\n')
-  expect(answer).toMatch(/^HTTP\/1.1 201 Created\r\n[^]*ok$/)
+  edge = await startEdge(
+    { revisions: [aRevision({ replicas: [aReplica('r1', port)] })] },
+    { BERTH_ROUTER_CLIENT: client },
+  )
+  const answer = await sendRaw(
+    edge.port,
+    'GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: close\r\n\r\n',
+  )
+  expect(answer.split('\r\n', 1)).toEqual([`HTTP/1.1 201 ${text}`])
 })
 
 describe('traffic is split by weight', () => {

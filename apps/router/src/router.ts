@@ -20,7 +20,7 @@ import { openRedisChannel } from './redis/redis-channel.ts'
 import { applyRoutes, snapshotOf, type RouteTable } from './routes/route-table.ts'
 import { createTableStore } from './routes/table-store.ts'
 import { openCertificateFolder } from './tls/certificate-folder.ts'
-import { openReplicaPool } from './upstream/replica-pool.ts'
+import { loadUpstreamClient } from './upstream/upstream-client.ts'
 
 /** A router without any table waits this long for one before it accepts, and then answers 503. */
 const tableWaitMs = 5000
@@ -44,6 +44,7 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
   const incarnation = randomUUID()
   // One id per process: while one router replaces another, the leader has to wait for both.
   const router = `${config.name}-${incarnation.slice(0, 8)}`
+  const openPool = await loadUpstreamClient(config.upstreamClient)
   const store = createTableStore(config.tableFile, log)
   const connections = new Connections()
   let table: RouteTable | undefined
@@ -67,7 +68,7 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
       if (givenBack.size === 0) setImmediate(tellGivenBack)
       givenBack.add(revision)
     },
-    connect: openReplicaPool,
+    connect: openPool,
     onQueued(revision) {
       reporting.queued(revision)
       if (revision.queued === 1 && revision.route.replicas.length === 0) countWake(revision)

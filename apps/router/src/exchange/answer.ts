@@ -5,6 +5,8 @@ import type { FailureAnswer } from './failure.ts'
 
 /** A client that goes on sending a body that nobody reads is cut off this long after its answer. */
 const unreadBodyMs = 1000
+/** As much as is copied into one piece with the head at less cost than a second piece has. */
+const maxHeldBytes = 4096
 /** What a status line may carry (RFC 9112, 4): anything else would be refused by Node. */
 const printableText = /^[\t\x20-\x7e\x80-\xff]*$/
 
@@ -13,6 +15,10 @@ export class Answer {
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   #bytes = 0
+  /** The head was given in this very tick. */
+  #isFresh = false
+  /** A first piece that came with the head and is small: the end may be there as well, and all goes in one write. */
+  #held: Buffer | undefined
   #closes = false
 
   constructor(request: IncomingMessage, response: ServerResponse) {
@@ -50,21 +56,35 @@ export class Answer {
       return false
     }
     response.on('drain', onDrain)
+    this.#isFresh = true
     // A head without a body yet (an event stream, say) goes out by itself; else it travels with the first bytes.
     setImmediate(() => {
-      if (!response.writableEnded && !response.destroyed && this.#bytes === 0) response.flushHeaders()
+      this.#isFresh = false
+      if (response.writableEnded || response.destroyed) return
+      if (this.#bytes === 0) response.flushHeaders()
+      else this.#writeHeld()
     })
     return true
   }
 
   /** Returns false to be given no more until `onDrain`. */
   write(chunk: Buffer): boolean {
+    const isFirst = this.#bytes === 0
     this.#bytes += chunk.length
+    if (isFirst && this.#isFresh && chunk.length <= maxHeldBytes) {
+      this.#held = chunk
+      return true
+    }
+    this.#writeHeld()
     return this.#response.write(chunk)
   }
 
-  /** The app's answer is complete. `onTaken`: the last of it has left for the client. */
-  end(onTaken: () => void): void {
+  /**
+   * The app's answer is complete but for its trailers, names and values, which an HTTP/1.0 client or a body with a
+   * length cannot have. `onTaken`: the last of it has left for the client.
+   */
+  end(trailers: [string, string][], onTaken: () => void): void {
+    if (trailers.length > 0) this.#response.addTrailers(trailers)
     const request = this.#request
     this.#response.once('finish', () => {
       onTaken()
@@ -72,7 +92,8 @@ export class Answer {
       if (!request.complete)
         setTimeout(() => request.complete || request.socket.destroy(), unreadBodyMs).unref()
     })
-    this.#response.end()
+    if (this.#held) this.#response.end(this.#held.toString('latin1'), 'latin1')
+    else this.#response.end()
   }
 
   /** The whole answer of the router itself, `onTaken` as above; returns its status. */
@@ -91,6 +112,12 @@ export class Answer {
     this.#response.once('finish', onTaken)
     this.#response.end(this.#request.method === 'HEAD' ? undefined : body)
     return status
+  }
+
+  #writeHeld(): void {
+    const held = this.#held
+    this.#held = undefined
+    if (held) this.#response.write(held)
   }
 
   /** Leaves the socket to a tunnel. */

@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto'
 import { BlockList, isIP } from 'node:net'
 import { headerValue, type Asker } from './headers.ts'
+import { randomHex } from './random-hex.ts'
 
 /** A socket; one of TLS says that it is encrypted. */
 type Peer = { remoteAddress?: string | undefined; encrypted?: boolean }
@@ -26,7 +26,7 @@ export function askerOf(raw: readonly string[], socket: Peer, trusted: BlockList
 }
 
 export function newRequestId(): string {
-  return randomBytes(12).toString('hex')
+  return randomHex(12)
 }
 
 /** Reads `10.0.0.0/8, 127.0.0.1, fd00::/8`. Throws with the part that is no address. */
@@ -48,6 +48,5 @@ export function parseTrustedProxies(text: string): BlockList {
 }
 
 function newTraceparent(): string {
-  const bytes = randomBytes(24).toString('hex')
-  return `00-${bytes.slice(0, 32)}-${bytes.slice(32)}-01`
+  return `00-${randomHex(16)}-${randomHex(8)}-01`
 }

@@ -14,7 +14,7 @@ import { affinityCookie, readAffinity, withoutAffinity, type Affinity } from './
 import { Answer } from './answer.ts'
 import { askerOf } from './asker.ts'
 import { answerTo, type Failure } from './failure.ts'
-import { headersForClient, headersForReplica, headerValue, type Asker } from './headers.ts'
+import { headersForClient, headersForReplica, headerValue, trailersForClient, type Asker } from './headers.ts'
 import { checkRequest, type Accepted, type Refused } from './request-check.ts'
 import { RequestBody } from './request-body.ts'
 import { mayRetry } from './retry.ts'
@@ -277,10 +277,10 @@ export class Exchange {
         this.#head(status, statusText, headers)
       },
       data: (chunk) => this.#data(chunk),
-      end: () => {
+      end: (trailers) => {
         this.#release()
         if (this.#abandoned) return this.#end('client-gone')
-        this.#answer.end(() => this.#end('answered'))
+        this.#answer.end(trailersForClient(trailers), () => this.#end('answered'))
       },
       upgraded: (headers, socket) => {
         revision.succeeded(claim)

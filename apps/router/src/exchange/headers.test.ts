@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { headersForClient, headersForReplica, headerValue, type Asker } from './headers.ts'
+import { headersForClient, headersForReplica, headerValue, trailersForClient, type Asker } from './headers.ts'
 
 const asker: Asker = {
   address: '10.0.0.9',
@@ -108,4 +108,36 @@ test.each([
 test('an answer without a cookie says to caches what the app says', () => {
   expect(headersForClient(['Cache-Control', 'public'])).toEqual(['Cache-Control', 'public'])
   expect(headersForClient(['X-App', 'yes'])).toEqual(['X-App', 'yes'])
+})
+
+test('trailers are handed on, but none that had to be known before', () => {
+  const raw = [
+    'Grpc-Status',
+    '0',
+    'Sum',
+    'a',
+    'Sum',
+    'b',
+    'Set-Cookie',
+    'a=1',
+    'Content-Type',
+    'x',
+    'Host',
+    'h',
+  ]
+  const unfit = [
+    'Connection',
+    'close',
+    'X-Forwarded-For',
+    '1',
+    'Authorization',
+    'x',
+    'Cache-Control',
+    'public',
+  ]
+  expect(trailersForClient([...raw, ...unfit])).toEqual([
+    ['Grpc-Status', '0'],
+    ['Sum', 'a'],
+    ['Sum', 'b'],
+  ])
 })

@@ -28,6 +28,19 @@ const endToEnd = new Set([
   'location',
 ])
 
+const neverTrailing = new Set([
+  'age',
+  'cache-control',
+  'date',
+  'expires',
+  'pragma',
+  'range',
+  'retry-after',
+  'vary',
+  'warning',
+  'www-authenticate',
+])
+
 /** Said by the platform, or by a proxy that it trusts, never by a client. */
 const platformNames = new Set([
   'forwarded',
@@ -104,6 +117,20 @@ export function headersForClient(raw: readonly string[]): string[] {
     setsCookie ||= lower === 'set-cookie'
   }
   return setsCookie ? forOneClient(headers) : headers
+}
+
+/**
+ * What may follow an answer (RFC 9110, 6.5.1), as pairs: nothing that says how the message ends, where it goes, who may
+ * see it or what its body is, since that had to be known before.
+ */
+export function trailersForClient(raw: readonly string[]): [string, string][] {
+  const trailers: [string, string][] = []
+  for (const [name, value] of pairs(raw)) {
+    const lower = name.toLowerCase()
+    if (hopByHop.has(lower) || endToEnd.has(lower) || neverTrailing.has(lower)) continue
+    if (!lower.startsWith('content-') && !isPlatformName(lower)) trailers.push([name, value])
+  }
+  return trailers
 }
 
 /** The first value of a header in a flat list. */

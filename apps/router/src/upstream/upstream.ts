@@ -27,7 +27,8 @@ export type UpstreamListener = {
   head(status: number, statusText: string, headers: string[]): void
   /** Returns false to be asked for no more until `resume` is called. */
   data(chunk: Buffer): boolean
-  end(): void
+  /** The answer is complete; what followed a body in chunks, names and values. */
+  end(trailers: readonly string[]): void
   upgraded(headers: string[], socket: Duplex): void
   failed(failure: UpstreamFailure): void
 }

@@ -1,8 +1,8 @@
 import type { ReplicaRoute } from '@berth/contracts'
 import { buildConnector, Pool, type Dispatcher } from 'undici'
-import { acceptsConnection } from './accepts-connection.ts'
+import { acceptsConnection } from '../accepts-connection.ts'
 import { failureKind } from './failure-kind.ts'
-import type { Upstream, UpstreamFailure, UpstreamListener, UpstreamRequest } from './upstream.ts'
+import type { Upstream, UpstreamFailure, UpstreamListener, UpstreamRequest } from '../upstream.ts'
 
 /** Below the 5 s after which a Node app closes an idle connection, so that we are first to close it. */
 const keepAliveTimeoutMs = 4000
@@ -12,10 +12,10 @@ const maxInformationalHeads = 16
 const maxUpstreamHeaderBytes = 32 * 1024
 
 /**
- * Connections to one replica, at most as many as it may have requests. An address that cannot be asked gives a
+ * The reference mode: undici's connections to one replica, at most as many as it may have requests. An address that cannot be asked gives a
  * replica that fails every request, so that one bad row in the table spoils nothing else.
  */
-export function openReplicaPool(route: ReplicaRoute, concurrency: number): Upstream {
+export function openUndiciPool(route: ReplicaRoute, concurrency: number): Upstream {
   const host = route.address.includes(':') ? `[${route.address}]` : route.address
   const origin = `http://${host}:${route.port}`
   if (!URL.canParse(origin)) return unreachable(origin)
@@ -89,7 +89,7 @@ function dispatch(pool: Pool, request: UpstreamRequest, listener: UpstreamListen
         return
       }
       over = true
-      listener.upgraded(flatHeaders(started.rawHeaders), socket)
+      listener.upgraded(flat(started.rawHeaders), socket)
     },
     onResponseStart(started, status, _headers, statusText) {
       if (over) return
@@ -100,15 +100,15 @@ function dispatch(pool: Pool, request: UpstreamRequest, listener: UpstreamListen
         started.abort(new Error('given up'))
         return
       }
-      listener.head(status, statusText ?? '', flatHeaders(started.rawHeaders))
+      listener.head(status, statusText ?? '', flat(started.rawHeaders))
     },
     onResponseData(started, chunk) {
       if (!over && !listener.data(chunk)) started.pause()
     },
-    onResponseEnd() {
+    onResponseEnd(ended) {
       if (over) return
       over = true
-      listener.end()
+      listener.end(flat(ended.rawTrailers))
     },
     onResponseError(_started, error) {
       fail(failureKind(error, written), error.message)
@@ -145,7 +145,7 @@ function dispatch(pool: Pool, request: UpstreamRequest, listener: UpstreamListen
   }
 }
 
-function flatHeaders(raw: Dispatcher.DispatchController['rawHeaders']): string[] {
+function flat(raw: Dispatcher.DispatchController['rawTrailers']): string[] {
   if (!Array.isArray(raw)) return []
   return raw.map((part) => (typeof part === 'string' ? part : part.toString('latin1')))
 }
