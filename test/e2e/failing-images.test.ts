@@ -1,5 +1,5 @@
 import { explanationView } from '@berth/contracts'
-import { afterEach, describe, expect, inject, test } from 'vitest'
+import { afterAll, describe, expect, inject, test } from 'vitest'
 import { containersOf } from '../support/containers.ts'
 import { connectPlatform, pushTestImage, type DeploymentBody, type ServiceBody } from '../support/platform.ts'
 import { until } from '../support/poll.ts'
@@ -8,14 +8,13 @@ const platform = connectPlatform(inject('platform'))
 const { engines, installation, ports, testImage } = platform.connection
 
 const used: string[] = []
-afterEach(async () => {
-  for (const name of used.splice(0)) {
-    await platform.remove(name)
+afterAll(async () => {
+  await Promise.all(used.map((name) => platform.remove(name)))
+  for (const name of used)
     await until(async () => (await containersOf(engines, installation, name)).length === 0, {
       timeoutMs: 60_000,
       describe: `${name} to leave no container`,
     })
-  }
 })
 
 /** Deploys what cannot work; answers with how the deployment ended and with the service's condition. */
@@ -32,7 +31,8 @@ async function deployBad(name: string, spec: Record<string, unknown>) {
   return { deployment, condition }
 }
 
-describe('an image that cannot be had', () => {
+// They wait for deadlines and back-offs for the most part.
+describe.concurrent('an image that cannot be had', () => {
   test('because its tag was never pushed is refused with the command to push it', async () => {
     const image = `127.0.0.1:${ports.registry}/never-pushed:1`
     const { deployment, condition } = await deployBad('img-missing', { image })
@@ -59,7 +59,7 @@ describe('an image that cannot be had', () => {
   })
 })
 
-describe('an app that does not come up', () => {
+describe.concurrent('an app that does not come up', () => {
   test('because it listens on 127.0.0.1 is told so', async () => {
     const { deployment } = await deployBad('app-loop', { env: { LISTEN: 'loopback' } })
     expect(deployment).toMatchObject({ phase: 'failed', reason: 'NotListening' })
@@ -123,7 +123,7 @@ describe('a bad update', () => {
   })
 })
 
-describe('an app that serves', () => {
+describe.concurrent('an app that serves', () => {
   test('and eats more than its memory is started again, and says why', async () => {
     used.push('app-oom')
     await platform.deploy('app-oom', { minScale: 1, memory: '96Mi' })

@@ -73,7 +73,7 @@ describe('a manual rollout', () => {
   })
 })
 
-describe('an image that crashes while it serves', () => {
+describe.concurrent('an image that crashes while it serves', () => {
   test('in a step of its rollout gives its traffic back, and the deployment says why', async () => {
     const rollout = { strategy: 'gradual', steps: [10], intervalSeconds: 300 }
     const deployment = await update('roll-crash', rollout, { EXIT_AFTER_MS: '1500' })

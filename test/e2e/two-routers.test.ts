@@ -1,14 +1,28 @@
+import { once } from 'node:events'
+import { mkdir, rename } from 'node:fs/promises'
+import type { IncomingMessage } from 'node:http'
+import { request } from 'node:https'
+import { join } from 'node:path'
+import { connect } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callHttp } from '../../infra/src/http-call.ts'
 import { routerAdminPorts } from '../../infra/src/settings.ts'
+import { type Certificates, makeCertificates } from '../support/certificates.ts'
 import { startEngines } from '../support/engines.ts'
+import { freePorts } from '../support/free-ports.ts'
 import { connectPlatform, startPlatform, type StartedPlatform } from '../support/platform.ts'
+import { until } from '../support/poll.ts'
 import { claimSlot } from '../support/slot.ts'
 
-/* A platform of its own, with one engine and two routers behind one edge. */
+/* A platform of its own, with one engine and two routers behind one edge, which serves over TLS too. */
 
+const servername = 'two-burst.localhost'
 let started: StartedPlatform
 let platform: ReturnType<typeof connectPlatform>
+let certificates: Certificates
+let certificateFolder: string
+let tlsPort: number
+let authority: string
 const stops: (() => Promise<void>)[] = []
 
 beforeAll(async () => {
@@ -19,7 +33,18 @@ beforeAll(async () => {
     await Promise.all(engines.map((engine) => engine.stop()))
   })
   const connections = engines.map(({ connection }) => connection)
-  started = await startPlatform(slot, connections, { BERTH_ROUTERS: '2' })
+  certificateFolder = join(slot.folder, 'certificates')
+  await mkdir(certificateFolder, { mode: 0o700 })
+  certificates = makeCertificates(certificateFolder)
+  await certificates.authority('authority')
+  await certificates.certificate('edge', 'authority', `DNS:${servername}`)
+  authority = await certificates.trust('authority')
+  tlsPort = (await freePorts()).edge
+  started = await startPlatform(slot, connections, {
+    BERTH_ROUTERS: '2',
+    BERTH_TLS_PORT: String(tlsPort),
+    BERTH_TLS_FOLDER: certificateFolder,
+  })
   stops.push(started.stop)
   platform = connectPlatform(started.connection)
 })
@@ -61,5 +86,45 @@ describe('two routers behind one edge', () => {
     await platform.update('two-burst', { env: { AGAIN: '1' } })
     const { status } = await platform.request('two-burst', { path: '/stats' })
     expect(status).toBe(200)
+  })
+})
+
+describe('over TLS', () => {
+  async function status(): Promise<number | undefined> {
+    const headers = { host: `${servername}:${tlsPort}` }
+    const options = { host: '127.0.0.1', port: tlsPort, servername, ca: authority, agent: false }
+    const asked = request({ ...options, headers, path: '/stats' }).end()
+    const [answer] = (await once(asked, 'response')) as [IncomingMessage]
+    answer.resume()
+    return answer.statusCode
+  }
+
+  async function serialNumber(): Promise<string> {
+    const socket = connect({ host: '127.0.0.1', port: tlsPort, servername, ca: authority })
+    await once(socket, 'secureConnect')
+    const { serialNumber: shown } = socket.getPeerCertificate()
+    socket.destroy()
+    return shown
+  }
+
+  test('a service has a URL and answers at it', async () => {
+    const { body } = await platform.expectApi([200], 'GET', '/services/two-burst')
+    expect((body as { url: string }).url).toBe(`https://${servername}:${tlsPort}`)
+    expect(await status()).toBe(200)
+  })
+
+  test('a certificate that is renewed is shown by every router, without a restart', async () => {
+    const before = await serialNumber()
+    await certificates.certificate('renewed', 'authority', `DNS:${servername}`)
+    for (const kind of ['key', 'pem'])
+      await rename(join(certificateFolder, `renewed.${kind}`), join(certificateFolder, `edge.${kind}`))
+    await until(
+      async () => {
+        const shown = await Promise.all(Array.from({ length: 10 }, serialNumber))
+        return !shown.includes(before)
+      },
+      { timeoutMs: 30_000, describe: 'the new certificate from every router' },
+    )
+    expect(await status()).toBe(200)
   })
 })

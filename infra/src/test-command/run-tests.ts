@@ -3,14 +3,14 @@ import { Failure } from '../failure.ts'
 import { isRoot } from '../machine/accounts.ts'
 import { say } from '../say.ts'
 import { type FailedTest, type GroupResult, joinSecondRun, summaryLine } from './results.ts'
-import { runGroup, type TestGroup, type TestPlace, testGroups } from './vitest-group.ts'
+import { fastGroup, runGroup, type TestGroup, type TestPlace, testGroups } from './vitest-group.ts'
 
 /** Removes what test runs that are gone have left on the machine; test/support knows how. */
 type ClearLeftovers = () => Promise<number>
 
 export type TestRun = {
   project: string
-  /** Runs the first group alone, in which no Docker Engine and no whole Berth is started. */
+  /** Runs what needs no Docker Engine and no whole app. */
   fast: boolean
   environment: NodeJS.ProcessEnv
   clear: ClearLeftovers
@@ -31,7 +31,7 @@ export async function runTests({ project, fast, environment, clear, asked }: Tes
   const place = { project, logs, environment, signal: asked }
   const results: GroupResult[] = []
   const unstable: string[] = []
-  const groups = testGroups.filter(({ name }) => !fast || name === 'fast')
+  const groups = fast ? [fastGroup] : testGroups
   try {
     const left = await clear()
     if (left > 0) say(`Removed what ${left} killed test runs had left.`)

@@ -13,7 +13,8 @@ export type Subject = { name: string; port: number; child: TestChild }
 export type Place = {
   folder: string
   originPort: number
-  /** Processor that only proxies run on. */ core: string
+  /** Processor that only proxies run on. */
+  core: string
 }
 
 const installation = 'bench'
