@@ -10,6 +10,11 @@ test('says which port, who has it, and which variable moves it', () => {
   expect(takenPort('registry', 5050, undefined)).toContain('taken by another program')
 })
 
+test('an address that the machine does not have is named', async () => {
+  const settings = parseSettings({ BERTH_EDGE_ADDRESSES: '203.0.113.1' }, '/b', '/')
+  await expect(checkPorts(settings)).rejects.toThrow('BERTH_EDGE_ADDRESSES has 203.0.113.1')
+})
+
 test.each([
   ['127.0.0.1', 'BERTH_API_PORT', 'the API'],
   ['127.0.0.1', 'BERTH_EDGE_PORT', 'the services'],

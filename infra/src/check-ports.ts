@@ -1,6 +1,6 @@
 import { Failure } from './failure.ts'
 import { accountName } from './machine/accounts.ts'
-import { portHolder, portState } from './machine/port-holder.ts'
+import { portHolder, type PortState, portState } from './machine/port-holder.ts'
 import { type PortName, portVariables, routerAdminPorts, type Settings } from './settings.ts'
 
 const purposes: Record<PortName | 'tls', string> = {
@@ -16,11 +16,15 @@ const purposes: Record<PortName | 'tls', string> = {
 export async function checkPorts(settings: Settings): Promise<void> {
   const problems: string[] = []
   for (const { name, port, addresses } of wantedPorts(settings)) {
-    const states = []
+    const states: PortState[] = []
     // One after the other: of 0.0.0.0 and :: each would find the other one there.
     for (const address of addresses) states.push(await portState(port, address))
     if (states.includes('taken')) problems.push(takenPort(name, port, portHolder(port)))
     else if (states.includes('forbidden')) problems.push(forbiddenPort(name, port))
+    // ::1 is one of the defaults, and not every machine has it.
+    const absent = addresses.filter((address, index) => address !== '::1' && states[index] === 'absent')
+    for (const address of absent)
+      problems.push(`BERTH_EDGE_ADDRESSES has ${address}, which is no address of this machine.`)
   }
   if (problems.length > 0) throw new Failure(problems.join('\n'))
 }

@@ -16,8 +16,11 @@ export async function status(settings: Settings, json: boolean): Promise<boolean
   } else {
     say(`Berth ${found.installation} is ${found.phase}.`)
     for (const line of table(found.processes, Date.now())) say(line)
-    const { edge, api, registry } = found.ports
-    say(`edge 127.0.0.1:${edge}, API 127.0.0.1:${api}, registry 127.0.0.1:${registry}, data ${settings.data}`)
+    const { edge, tls, api, registry } = found.ports
+    const overTls = tls === undefined ? '' : ` (with TLS ${tls})`
+    say(
+      `edge 127.0.0.1:${edge}${overTls}, API 127.0.0.1:${api}, registry 127.0.0.1:${registry}, data ${settings.data}`,
+    )
   }
   return found.phase === 'ready' && found.processes.every(({ state }) => state === 'ready')
 }

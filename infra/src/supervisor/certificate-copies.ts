@@ -1,6 +1,6 @@
 import { chown, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { messageOf } from '../failure.ts'
+import { Failure, messageOf } from '../failure.ts'
 import type { Account } from '../machine/accounts.ts'
 
 const lookEveryMs = 2000
@@ -18,10 +18,12 @@ type Copying = {
 /**
  * Copies certificates and keys for the routers, which run as a user of their own: keys stay readable to root alone
  * where the operator keeps them. Looks for changes every 2 s until the process ends. What cannot be read is said once
- * and leaves the copies as they are.
+ * and leaves the copies as they are. A Failure when the operator's folder can neither be found nor made.
  */
 export async function keepCertificateCopies(copying: Copying): Promise<void> {
-  await mkdir(copying.from, { recursive: true, mode: 0o700 })
+  await mkdir(copying.from, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    throw new Failure(`BERTH_TLS_FOLDER, ${copying.from}, cannot be used: ${messageOf(error)}.`)
+  })
   await mkdir(copying.to, { recursive: true, mode: 0o700 })
   if (copying.account) await chown(copying.to, copying.account.uid, copying.account.gid)
   let problem: string | undefined

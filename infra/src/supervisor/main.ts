@@ -42,7 +42,7 @@ async function main(): Promise<void> {
   const supervisor = new Supervisor(
     {
       installation: data.installation,
-      ports: settings.ports,
+      ports: { ...settings.ports, ...(settings.tls ? { tls: settings.tls.port } : {}) },
       logs: data.logs,
       async prepare() {
         await writeRunningSettings(run, settings)

@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises'
 import type { DataFolder } from '../data-folder.ts'
 import { Failure } from '../failure.ts'
 import { isRoot, routerAccount } from '../machine/accounts.ts'
@@ -38,6 +39,7 @@ export async function startPlan(
   const { tls } = settings
   const account = isRoot() ? routerAccount : undefined
   if (tls) await keepCertificateCopies({ from: tls.folder, to: run.certificates, account, say })
+  else await rm(run.certificates, { recursive: true, force: true })
   const onEdge = (port: number) =>
     settings.edgeAddresses.flatMap((address) => bindSocket(address, port) ?? [])
   const bound = {

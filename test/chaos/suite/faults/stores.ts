@@ -40,19 +40,11 @@ export const storeFaults: readonly Fault[] = [
       state: 'deployments go on without it',
     },
     run: async (stage) => {
-      const { platform, service } = stage
+      const { platform } = stage
+      const goesOn = () => platform.signal('redis', 'SIGCONT')
       const injectedAt = nowMs()
       await platform.signal('redis', 'SIGSTOP')
-      try {
-        const deployment = await service.ask()
-        const problems = await service.outcomeOf(deployment)
-        await delay(stage.amount({ test: 1000, short: 5000, full: 30_000 }))
-        await platform.signal('redis', 'SIGCONT')
-        const healMs = await deployAgain(stage, problems)
-        return { injectedAt, healMs, problems }
-      } finally {
-        await platform.signal('redis', 'SIGCONT')
-      }
+      return { injectedAt, ...(await deployWithout(stage, goesOn)) }
     },
   },
   {
@@ -64,22 +56,17 @@ export const storeFaults: readonly Fault[] = [
       state: 'deployments go on without it',
     },
     run: async (stage) => {
-      const { platform, service } = stage
-      const redis = new Redis(platform.connection.redisUrl)
+      const redis = new Redis(stage.platform.connection.redisUrl)
+      const hasRoom = () => redis.config('SET', 'maxmemory', '0')
       const injectedAt = nowMs()
       try {
         // It holds more than that already: whatever would write is refused.
         await redis.config('SET', 'maxmemory', '1')
         const refusal = await redis.set('full', '').catch((error: unknown) => String(error))
-        if (!refusal?.includes('OOM')) return { injectedAt, problems: [`Redis is not full: ${refusal}`] }
-        const deployment = await service.ask()
-        const problems = await service.outcomeOf(deployment)
-        await delay(stage.amount({ test: 1000, short: 5000, full: 30_000 }))
-        await redis.config('SET', 'maxmemory', '0')
-        const healMs = await deployAgain(stage, problems)
+        const { healMs, problems } = await deployWithout(stage, hasRoom)
+        if (!refusal?.includes('OOM')) problems.push(`Redis was not full: ${refusal}`)
         return { injectedAt, healMs, problems }
       } finally {
-        await redis.config('SET', 'maxmemory', '0')
         redis.disconnect()
       }
     },
@@ -152,6 +139,22 @@ async function inTheMiddle(stage: Stage, strike: () => Promise<void>): Promise<F
 async function killStore({ platform }: Stage, name: string): Promise<void> {
   const pid = await platform.signal(name, 'SIGKILL')
   await platform.waitForProcess(name, pid)
+}
+
+/** Deploys while something is away, ends that with `mend` after a while, and deploys once more. */
+async function deployWithout(
+  stage: Stage,
+  mend: () => Promise<unknown>,
+): Promise<{ healMs: number; problems: string[] }> {
+  try {
+    const deployment = await stage.service.ask()
+    const problems = await stage.service.outcomeOf(deployment)
+    await delay(stage.amount({ test: 1000, short: 5000, full: 30_000 }))
+    await mend()
+    return { healMs: await deployAgain(stage, problems), problems }
+  } finally {
+    await mend()
+  }
 }
 
 /** How long one more deployment takes from now on. */
