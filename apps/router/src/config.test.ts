@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { parseConfig } from './config.ts'
-import { askerOf, parseTrustedProxies } from './exchange/asker.ts'
+import { askerOf, peerOf, parseTrustedProxies } from './exchange/asker.ts'
 
 test('descriptors of a supervisor win over ports', () => {
   const config = parseConfig({ BERTH_INSTALLATION: 'i1', BERTH_EDGE_FDS: '3,4', BERTH_ADMIN_FD: '5' })
@@ -36,7 +36,7 @@ test('everything that is wrong is said at once, with its value', () => {
 test('a proxy is trusted by address or network, and ids are taken over when they are well formed', () => {
   const trusted = parseTrustedProxies('10.0.0.0/8, ::1')
   const raw = ['X-Request-Id', 'abc-1', 'traceparent', `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`]
-  expect(askerOf(raw, { remoteAddress: '::ffff:10.1.2.3' }, trusted)).toEqual({
+  expect(askerOf(raw, peerOf({ remoteAddress: '::ffff:10.1.2.3' }, trusted))).toEqual({
     address: '10.1.2.3',
     trusted: true,
     scheme: 'http',
@@ -46,8 +46,7 @@ test('a proxy is trusted by address or network, and ids are taken over when they
   })
   const fresh = askerOf(
     ['X-Request-Id', 'a b', 'traceparent', '00-0-0-00'],
-    { remoteAddress: '11.0.0.1' },
-    trusted,
+    peerOf({ remoteAddress: '11.0.0.1' }, trusted),
   )
   expect(fresh).toMatchObject({ trusted: false, continuesTrace: false })
   expect(fresh.requestId).toMatch(/^[0-9a-f]{24}$/)

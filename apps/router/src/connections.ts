@@ -1,89 +1,60 @@
-import type { Socket } from 'node:net'
+import type { Http1Connection } from './downstream/http1/connection.ts'
 import type { Exchange } from './exchange/exchange.ts'
 
-type Connection = {
-  /** In the order in which they were asked. */
-  exchanges: Set<Exchange>
-  closing: boolean
-  bytesRead: number
-  quietSince: number
-}
+/** How late a deadline of a connection may be kept. */
+const tendMs = 1000
 
-/**
- * The connections of clients with their exchanges. Node's own list of idle connections would not do: it calls one
- * idle whose answer is complete here but not yet with the client, and knows no time since the last answer.
- */
+/** The connections of clients, and what is under way for them. */
 export class Connections {
-  readonly #bySocket = new Map<Socket, Connection>()
+  readonly #connections = new Set<Http1Connection>()
+  /** Also those of clients that are gone: their apps may still be at work. */
+  readonly #exchanges = new Set<Exchange>()
+  #tending: NodeJS.Timeout | undefined
+
+  /** Nothing is open, and nothing under way. */
+  get isEmpty(): boolean {
+    return this.#connections.size === 0 && this.#exchanges.size === 0
+  }
 
   get size(): number {
-    return this.#bySocket.size
-  }
-
-  opened(socket: Socket): void {
-    this.#bySocket.set(socket, {
-      exchanges: new Set(),
-      closing: false,
-      bytesRead: 0,
-      quietSince: performance.now(),
-    })
-    socket.once('close', () => this.#forgetWhenOver(socket))
-  }
-
-  begin(exchange: Exchange): void {
-    this.#bySocket.get(exchange.socket)?.exchanges.add(exchange)
-  }
-
-  end(exchange: Exchange): void {
-    const connection = this.#bySocket.get(exchange.socket)
-    if (!connection) return
-    connection.exchanges.delete(exchange)
-    connection.closing ||= exchange.closesConnection
-    connection.bytesRead = exchange.socket.bytesRead
-    connection.quietSince = performance.now()
-    this.#forgetWhenOver(exchange.socket)
-  }
-
-  /** Exchanges that are under way on `socket`, oldest first. */
-  on(socket: Socket): Exchange[] {
-    return [...(this.#bySocket.get(socket)?.exchanges ?? [])]
-  }
-
-  /** Nothing has been asked on its connection since. */
-  isNewest(exchange: Exchange): boolean {
-    return this.on(exchange.socket).at(-1) === exchange
-  }
-
-  /** An answer on `socket` says that it is the last: what is asked afterwards is not processed (RFC 9112, 9.6). */
-  isClosing(socket: Socket): boolean {
-    const connection = this.#bySocket.get(socket)
-    return connection?.closing === true || this.on(socket).some((exchange) => exchange.closesConnection)
+    return this.#connections.size
   }
 
   /** Every exchange that is under way. */
-  exchanges(): Exchange[] {
-    return [...this.#bySocket.values()].flatMap(({ exchanges }) => [...exchanges])
+  get exchanges(): ReadonlySet<Exchange> {
+    return this.#exchanges
   }
 
-  /** Closes what has had no exchange and no byte for `quietMs`, counted from `since` at the earliest. */
+  opened(connection: Http1Connection): void {
+    if (this.#connections.size === 0) this.#tending = setInterval(this.#tend, tendMs).unref()
+    this.#connections.add(connection)
+  }
+
+  closed(connection: Http1Connection): void {
+    this.#connections.delete(connection)
+    if (this.#connections.size === 0) clearInterval(this.#tending)
+  }
+
+  begin(exchange: Exchange): void {
+    this.#exchanges.add(exchange)
+  }
+
+  end(exchange: Exchange): void {
+    this.#exchanges.delete(exchange)
+  }
+
+  /** Closes what has been asked nothing for `quietMs`, counted from `since` at the earliest. */
   closeQuiet(quietMs: number, since: number): void {
     const now = performance.now()
-    for (const [socket, connection] of this.#bySocket) {
-      if (connection.exchanges.size > 0) continue
-      if (socket.bytesRead !== connection.bytesRead) {
-        // The next request is on its way.
-        connection.bytesRead = socket.bytesRead
-        connection.quietSince = now
-      } else if (now - Math.max(connection.quietSince, since) >= quietMs) socket.destroySoon()
-    }
+    for (const connection of this.#connections) connection.closeQuiet(now, quietMs, since)
   }
 
   destroyAll(): void {
-    for (const socket of this.#bySocket.keys()) socket.destroy()
+    for (const connection of this.#connections) connection.destroy()
   }
 
-  /** An app may still be at work for a client that is gone. */
-  #forgetWhenOver(socket: Socket): void {
-    if (socket.closed && this.on(socket).length === 0) this.#bySocket.delete(socket)
+  readonly #tend = (): void => {
+    const now = performance.now()
+    for (const connection of this.#connections) connection.tend(now)
   }
 }

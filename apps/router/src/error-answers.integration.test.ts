@@ -21,8 +21,8 @@ async function app(listener: RequestListener): Promise<number> {
   return started.port
 }
 
-async function edgeOf(revision: Partial<RevisionRoute>) {
-  const edge = await startEdge({ revisions: [aRevision(revision)] })
+async function edgeOf(revision: Partial<RevisionRoute>, env?: Record<string, string>) {
+  const edge = await startEdge({ revisions: [aRevision(revision)] }, env)
   atEnd(() => edge.close())
   return edge
 }
@@ -38,7 +38,7 @@ function verdict({ status, headers, body }: Answer) {
 
 const get = 'GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n'
 
-/** Many requests that get no answer for now, on a few connections. */
+/** Requests that get no answer for now, one on each connection. */
 function crowd(port: number, connections: number, bytes: string): Socket[] {
   const sockets = Array.from({ length: connections }, () => connect(port, '127.0.0.1'))
   atEnd(() => sockets.forEach((socket) => socket.destroy()))
@@ -91,24 +91,24 @@ describe('too many requests wait', () => {
   test('small bodies take little room: 2,000 of them wait', async () => {
     const { port, leader } = await edgeOf({})
     const post = 'POST / HTTP/1.1\r\nHost: hello.localhost\r\nContent-Length: 5\r\n\r\nhello'
-    crowd(port, 20, post.repeat(100))
+    crowd(port, 2000, post)
     await eventually(() => leader.last('demand')?.queued === 2000)
   })
 
-  test('the 10,001st is 503 while replicas are starting', async () => {
-    const { port, leader } = await edgeOf({})
-    crowd(port, 20, get.repeat(500))
-    await eventually(() => leader.last('demand')?.queued === 10_000)
+  const limit = { BERTH_ROUTER_QUEUE_LIMIT: '100' }
+
+  test('the one behind the limit is 503 while replicas are starting', async () => {
+    const { port, leader } = await edgeOf({}, limit)
+    crowd(port, 100, get)
+    await eventually(() => leader.last('demand')?.queued === 100)
     expect(verdict(await ask({ port }))).toEqual({ status: 503, code: 'queue-full', retryAfter: '2' })
   })
 
-  test('the 10,001st is 429 when every replica is busy and no more may come', async () => {
+  test('the one behind the limit is 429 when every replica is busy and no more may come', async () => {
     const busy = { atMaxScale: true, concurrency: 1, replicas: [aReplica('r1', await app(() => undefined))] }
-    const { port, leader } = await edgeOf(busy)
-    crowd(port, 20, get.repeat(500))
-    await eventually(() => leader.last('demand')?.queued === 9999)
-    crowd(port, 1, get)
-    await eventually(() => leader.last('demand')?.queued === 10_000)
+    const { port, leader } = await edgeOf(busy, limit)
+    crowd(port, 101, get)
+    await eventually(() => leader.last('demand')?.queued === 100)
     expect(verdict(await ask({ port }))).toEqual({ status: 429, code: 'overloaded', retryAfter: '1' })
   })
 

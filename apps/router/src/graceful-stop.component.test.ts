@@ -46,7 +46,7 @@ async function readAll(socket: Socket): Promise<string> {
   return received
 }
 
-test('answers that are complete here and wait for a slow client are not cut off', async () => {
+test('requests that wait behind the answer to a slow client are answered before the end', async () => {
   const page = Buffer.alloc(16 * 1024, 'page')
   let asked = 0
   const { edge } = await serving((_request, response) => {
@@ -54,9 +54,9 @@ test('answers that are complete here and wait for a slow client are not cut off'
     response.end(page)
   })
   const socket = connect(edge.port, '127.0.0.1').pause()
-  // More than the kernel takes on both sides, in answers that are too small to hold up the app.
+  // More than the kernel takes on both sides.
   socket.write('GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n'.repeat(400))
-  await eventually(() => asked === 400)
+  await eventually(() => asked > 10)
   const { stopped, isOver } = stopping(edge)
   await pause(3500)
   expect(isOver()).toBe(false)
@@ -72,9 +72,11 @@ test('of several answers on one connection only the last one says that it is', a
   const socket = connect(edge.port, '127.0.0.1')
   const received = readAll(socket)
   socket.write('GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n'.repeat(2))
-  await eventually(() => open.length === 2)
+  await eventually(() => open.length === 1)
   const { stopped } = stopping(edge)
-  for (const response of open) response.end('done')
+  open[0]?.end('done')
+  await eventually(() => open.length === 2)
+  open[1]?.end('done')
   const [first, second] = (await received).split('HTTP/1.1 200 OK\r\n').slice(1)
   expect(first).toMatch(/connection: keep-alive\r\n[^]*done$/i)
   expect(second).toMatch(/connection: close\r\n[^]*done$/i)

@@ -1,6 +1,5 @@
-import type { Server } from 'node:http'
+import type { Server } from 'node:net'
 import type { Connections } from './connections.ts'
-import { stopAccepting } from './edge-server.ts'
 
 /** Long enough for a client that has just taken an idle connection for its next request. */
 const idleGraceMs = 2000
@@ -20,18 +19,18 @@ export type StopOptions = {
  * waited for. Resolves with the number of requests that had to be broken off.
  */
 export async function stopServing({ servers, connections, drainMs }: StopOptions): Promise<number> {
-  for (const server of servers) stopAccepting(server)
+  for (const server of servers) server.close()
   const startedAt = performance.now()
   const elapsed = () => performance.now() - startedAt
-  while (connections.size > 0 && elapsed() < drainMs) {
+  while (!connections.isEmpty && elapsed() < drainMs) {
     connections.closeQuiet(idleGraceMs, startedAt)
     if (elapsed() >= tunnelGraceMs)
-      for (const exchange of connections.exchanges()) if (exchange.isTunnel) exchange.breakOff()
+      for (const exchange of connections.exchanges) if (exchange.isTunnel) exchange.breakOff()
     await new Promise((resolve) => {
       setTimeout(resolve, Math.min(lookEveryMs, drainMs))
     })
   }
-  const late = connections.exchanges()
+  const late = [...connections.exchanges]
   for (const exchange of late) exchange.breakOff()
   connections.destroyAll()
   return late.length

@@ -60,13 +60,26 @@ test('100 requests of two services on one connection are answered in their order
   const { socket, received } = client(
     paths.map((path, i) => get(path, i % 3 === 0 ? 'others.localhost' : 'hello.localhost')).join(''),
   )
-  await eventually(() => open.length === 66)
-  for (const { path, response } of open.toReversed()) response.end(`mine ${path}`)
+  // An app has one at a time of a connection; the others wait in the router.
+  let answered = 0
+  while (answered < 66) {
+    const [asked] = await eventually(() => open.length === answered + 1 && open.slice(answered))
+    answered += 1
+    asked?.response.end(`mine ${asked.path}`)
+  }
   await eventually(() => answersIn(received()).length === 100)
   expect(answersIn(received())).toEqual(
     paths.map((path, i) => `200 ${i % 3 === 0 ? 'others' : 'mine'} ${path}`),
   )
   socket.destroy()
+})
+
+test('2,000 requests that are refused, in one piece, are answered one by one', async () => {
+  const { received, closed } = client(
+    get('/', 'nobody.localhost').repeat(2000) + get('/', 'nobody.localhost', 'Connection: close\r\n'),
+  )
+  await closed
+  expect(answersIn(received()).filter((answer) => answer.startsWith('404 '))).toHaveLength(2001)
 })
 
 test.each([
@@ -119,11 +132,14 @@ test('a malformed body is refused when its turn comes', async () => {
   expect(second).toMatch(/^400 .*malformed-request/)
 })
 
-test('CONNECT behind a request ends the connection and gets into no answer', async () => {
+test('CONNECT behind requests is refused when its turn comes', async () => {
   const { received, closed } = client(
-    get('/asked') + get('/also') + 'CONNECT a.localhost:80 HTTP/1.1\r\nHost: a\r\n\r\n',
+    get('/asked') + get('/also', 'others.localhost') + 'CONNECT a.localhost:80 HTTP/1.1\r\nHost: a\r\n\r\n',
   )
+  const [asked] = await eventually(() => open.length === 1 && open)
+  asked?.response.end('first')
   await closed
-  expect(received()).toBe('')
-  await eventually(() => edge.leader.last('report')?.revisions.every(({ inFlight }) => inFlight === 0))
+  const [first, second, third] = answersIn(received())
+  expect([first, second]).toEqual(['200 first', '200 others /also'])
+  expect(third).toMatch(/^405 .*method-not-allowed/)
 })

@@ -11,6 +11,7 @@ import { openLeaderLink } from './channel/leader-link.ts'
 import { startReporting } from './channel/reporting.ts'
 import type { RouterConfig } from './config.ts'
 import { Connections } from './connections.ts'
+import { assertParserFits } from './downstream/http1/node-parser.ts'
 import { createEdgeServer, listenAt, listenAtAll } from './edge-server.ts'
 import type { AccessLine } from './exchange/access-line.ts'
 import type { ExchangeContext } from './exchange/exchange.ts'
@@ -41,6 +42,7 @@ export type Router = {
 
 /** Puts a router together and starts it. Resolves when it accepts requests. */
 export async function startRouter(config: RouterConfig, log: Logger): Promise<Router> {
+  assertParserFits()
   const incarnation = randomUUID()
   // One id per process: while one router replaces another, the leader has to wait for both.
   const router = `${config.name}-${incarnation.slice(0, 8)}`
@@ -63,6 +65,7 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
   const givenBack = new Set<string>()
   const revisions: Revisions = new Revisions({
     slots,
+    queueLimit: config.queueLimit,
     onGaveBack(revision) {
       // Told once per turn of the event loop, with everything that ended in it.
       if (givenBack.size === 0) setImmediate(tellGivenBack)
@@ -171,16 +174,20 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
   const context: ExchangeContext = {
     table: () => table,
     revisions,
-    trustedProxies: config.trustedProxies,
     securePort: config.tls?.redirectTo,
     random: Math.random,
-    closesAfter: (exchange) => draining && connections.isNewest(exchange),
     onBegin: (exchange) => connections.begin(exchange),
-    onRefused: record,
     onEnd(exchange, line) {
       connections.end(exchange)
       record(line)
     },
+  }
+  const edgeParts = {
+    context,
+    connections,
+    trustedProxies: config.trustedProxies,
+    isDraining: () => draining,
+    onRefused: record,
   }
   const admin = createAdminServer({
     notReady() {
@@ -198,13 +205,11 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
   await Promise.race([toldSlots, leaderIsLate])
   standAlone()
   await Promise.race([firstTable, after(tableWaitMs)])
-  const edge = await listenAtAll(config.edge, () => createEdgeServer(context, connections))
+  const edge = await listenAtAll(config.edge, () => createEdgeServer(edgeParts))
   const certificates = config.tls && (await openCertificateFolder(config.tls.folder, log))
   const tlsEdge =
     certificates &&
-    (await listenAtAll(config.tls?.places ?? [], () =>
-      createEdgeServer(context, connections, certificates.current),
-    ))
+    (await listenAtAll(config.tls?.places ?? [], () => createEdgeServer(edgeParts, certificates.current)))
   const servers = [...edge.servers, ...(tlsEdge?.servers ?? [])]
   const edgePorts = edge.ports
   const tlsPorts = tlsEdge?.ports ?? []
@@ -218,7 +223,7 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
     async stop() {
       draining = true
       admin.close()
-      log.info({ inFlight: connections.exchanges().length }, 'router is stopping')
+      log.info({ inFlight: connections.exchanges.size }, 'router is stopping')
       const brokenOff = await stopServing({ servers, connections, drainMs: config.drainMs })
       reporting.close()
       link.send({ kind: 'goodbye' })

@@ -16,15 +16,20 @@ export type Waiter = {
   refuse(refusal: Refusal): void
 }
 
-const maxQueuedRequests = 10_000
+export const defaultQueueLimit = 10_000
 const maxQueuedBytes = 64 * 1024 * 1024
 
 type Place = { waiter: Waiter; timer: NodeJS.Timeout }
 
-/** First in, first out, at most 10,000 requests and 64 MiB. A Set keeps the order and forgets in one step. */
+/** First in, first out, at most `limit` requests and 64 MiB. A Set keeps the order and forgets in one step. */
 export class RevisionQueue {
+  readonly #limit: number
   readonly #places = new Set<Place>()
   #bytes = 0
+
+  constructor(limit: number) {
+    this.#limit = limit
+  }
 
   get size(): number {
     return this.#places.size
@@ -35,7 +40,7 @@ export class RevisionQueue {
   }
 
   hasRoomFor(waiter: Waiter): boolean {
-    return this.#places.size < maxQueuedRequests && this.#bytes + waiter.bytes <= maxQueuedBytes
+    return this.#places.size < this.#limit && this.#bytes + waiter.bytes <= maxQueuedBytes
   }
 
   /** Returns how to leave the queue early. `onDeadline` is called after the waiter has been taken out. */

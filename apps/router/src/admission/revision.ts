@@ -3,7 +3,7 @@ import type { Upstream } from '../upstream/upstream.ts'
 import { affinityToken } from './affinity-token.ts'
 import { balanceFor, type Balance } from './balance.ts'
 import { Replica, type Claim } from './replica.ts'
-import { RevisionQueue, type Refusal, type Waiter } from './revision-queue.ts'
+import { defaultQueueLimit, RevisionQueue, type Refusal, type Waiter } from './revision-queue.ts'
 import type { Slots } from './slots.ts'
 
 /**
@@ -16,6 +16,8 @@ export type RevisionEvents = {
   now(): number
   /** Which slots are this router's. */
   slots: Slots
+  /** How many requests may wait; 10,000 unless said. */
+  queueLimit?: number | undefined
   connect(route: ReplicaRoute, concurrency: number): Upstream
   /** A request found no slot. */
   onQueued(revision: RevisionAdmission): void
@@ -32,7 +34,7 @@ export type RevisionEvents = {
  */
 export class RevisionAdmission {
   readonly #events: RevisionEvents
-  readonly #queue = new RevisionQueue()
+  readonly #queue: RevisionQueue
   readonly #replicas = new Map<string, Replica>()
   /** Withdrawn with requests in flight: listed again, they come back with the slots that are still taken. */
   readonly #departing = new Map<string, Replica>()
@@ -57,6 +59,7 @@ export class RevisionAdmission {
   constructor(route: RevisionRoute, events: RevisionEvents) {
     this.#route = route
     this.#events = events
+    this.#queue = new RevisionQueue(events.queueLimit ?? defaultQueueLimit)
     this.#balance = balanceFor(route.concurrency)
     this.#loadSince = this.#reportedAt = events.now()
     this.update(route)

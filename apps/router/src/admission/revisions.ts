@@ -9,6 +9,7 @@ export type RevisionsOptions = {
   now?: () => number
   /** Which slots are this router's; all of them unless said. */
   slots?: Slots
+  queueLimit?: number
   connect(route: ReplicaRoute, concurrency: number): Upstream
   onQueued(revision: RevisionAdmission): void
   onReplicaFailed(replica: string, cause: string): void
@@ -118,6 +119,7 @@ export class Revisions {
     return {
       now: options.now ?? (() => performance.now()),
       slots: this.#slots,
+      queueLimit: this.#options.queueLimit,
       connect: (route: ReplicaRoute, concurrency: number) => options.connect(route, concurrency),
       onQueued: (revision: RevisionAdmission) => options.onQueued(revision),
       onReplicaFailed: (replica: Replica, cause: string) => options.onReplicaFailed(replica.id, cause),

@@ -1,24 +1,33 @@
 import { BlockList, isIP } from 'node:net'
+import type { Peer } from '../downstream/downstream.ts'
 import { headerValue, type Asker } from './headers.ts'
 import { randomHex } from './random-hex.ts'
 
 /** A socket; one of TLS says that it is encrypted. */
-type Peer = { remoteAddress?: string | undefined; encrypted?: boolean }
+type PeerSocket = { remoteAddress?: string | undefined; encrypted?: boolean }
 
 /** W3C Trace Context, version 00; an id of zeros only is not valid. */
 const validTraceparent = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/
 const validRequestId = /^[A-Za-z0-9._:/+=-]{1,128}$/
 
-/** Who asks, from the socket and, for ids only, from what the client sent along. */
-export function askerOf(raw: readonly string[], socket: Peer, trusted: BlockList): Asker {
+export function peerOf(socket: PeerSocket, trusted: BlockList): Peer {
   const address = (socket.remoteAddress ?? '0.0.0.0').replace(/^::ffff:/, '')
+  return {
+    address,
+    trusted: trusted.check(address, address.includes(':') ? 'ipv6' : 'ipv4'),
+    scheme: socket.encrypted === true ? 'https' : 'http',
+  }
+}
+
+/** Who asks, from the connection and, for ids only, from what the client sent along. */
+export function askerOf(raw: readonly string[], { address, trusted, scheme }: Peer): Asker {
   const requestId = headerValue(raw, 'x-request-id')
   const traceparent = headerValue(raw, 'traceparent')
   const continuesTrace = traceparent !== undefined && validTraceparent.test(traceparent)
   return {
     address,
-    trusted: trusted.check(address, address.includes(':') ? 'ipv6' : 'ipv4'),
-    scheme: socket.encrypted === true ? 'https' : 'http',
+    trusted,
+    scheme,
     requestId: requestId && validRequestId.test(requestId) ? requestId : newRequestId(),
     traceparent: continuesTrace ? traceparent : newTraceparent(),
     continuesTrace,

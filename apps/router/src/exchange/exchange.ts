@@ -1,25 +1,22 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { BlockList, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { ErrorCode, HostRoute } from '@berth/contracts'
+import { errorCatalogue, problem, problemContentType, type ErrorCode, type HostRoute } from '@berth/contracts'
 import { maxPackedConcurrency } from '../admission/balance.ts'
 import type { Claim } from '../admission/replica.ts'
 import type { RevisionAdmission } from '../admission/revision.ts'
 import type { Revisions } from '../admission/revisions.ts'
+import type { Downstream, DownstreamEvents } from '../downstream/downstream.ts'
 import type { RouteTable } from '../routes/route-table.ts'
 import { pickByWeight } from '../routes/weighted-pick.ts'
 import type { UpstreamCall, UpstreamFailure, UpstreamListener } from '../upstream/upstream.ts'
 import type { AccessLine, Outcome } from './access-line.ts'
 import { affinityCookie, readAffinity, withoutAffinity, type Affinity } from './affinity.ts'
-import { Answer } from './answer.ts'
 import { askerOf } from './asker.ts'
-import { answerTo, type Failure } from './failure.ts'
+import { answerTo, type Failure, type FailureAnswer } from './failure.ts'
 import { headersForClient, headersForReplica, headerValue, trailersForClient, type Asker } from './headers.ts'
 import { checkRequest, type Accepted, type Refused } from './request-check.ts'
 import { RequestBody } from './request-body.ts'
 import { mayRetry } from './retry.ts'
 import { joinTunnel } from './tunnel.ts'
-import type { UpgradeOffer } from './upgrade-offer.ts'
 
 /*
  * One request's life.
@@ -41,15 +38,10 @@ import type { UpgradeOffer } from './upgrade-offer.ts'
 export type ExchangeContext = {
   table(): RouteTable | undefined
   revisions: Revisions
-  trustedProxies: BlockList
   /** Requests without TLS are sent to this port; undefined when they are served as they are. */
   securePort?: number | undefined
   random(): number
-  /** The router is stopping, and this is the last answer on its connection. */
-  closesAfter(exchange: Exchange): boolean
   onBegin(exchange: Exchange): void
-  /** Something was refused that never became a request. */
-  onRefused(line: AccessLine): void
   onEnd(exchange: Exchange, line: AccessLine): void
 }
 
@@ -57,14 +49,11 @@ const longestTimerMs = 2 ** 31 - 1
 /** A client gets this long to take an answer of the router itself. */
 const refusalDeadlineMs = 10_000
 
-export class Exchange {
+export class Exchange implements DownstreamEvents {
   readonly #context: ExchangeContext
-  readonly #request: IncomingMessage
-  readonly #response: ServerResponse
-  readonly #upgrade: UpgradeOffer | undefined
+  readonly #downstream: Downstream
   readonly #startedAt = performance.now()
   readonly #asker: Asker
-  readonly #answer: Answer
   readonly #body: RequestBody
   #accepted: Accepted | undefined
   #route: HostRoute | undefined
@@ -81,34 +70,15 @@ export class Exchange {
   #queuedMs = 0
   #status = 0
   #code: ErrorCode | undefined
+  #bytes = 0
   #abandoned = false
   #ended = false
 
-  constructor(
-    context: ExchangeContext,
-    request: IncomingMessage,
-    response: ServerResponse,
-    options: { expectsContinue?: boolean; upgrade?: UpgradeOffer } = {},
-  ) {
+  constructor(context: ExchangeContext, downstream: Downstream) {
     this.#context = context
-    this.#request = request
-    this.#response = response
-    this.#upgrade = options.upgrade
-    this.#answer = new Answer(request, response)
-    this.#asker = askerOf(request.rawHeaders, request.socket, context.trustedProxies)
-    this.#body = new RequestBody(request, () => {
-      if (options.expectsContinue) response.writeContinue()
-    })
-  }
-
-  /** The connection that it came on. */
-  get socket(): Socket {
-    return this.#request.socket
-  }
-
-  /** The answer is the last one on its connection, and has said so or is going to. */
-  get closesConnection(): boolean {
-    return this.#answer.closes
+    this.#downstream = downstream
+    this.#asker = askerOf(downstream.head.rawHeaders, downstream.peer)
+    this.#body = new RequestBody(downstream)
   }
 
   get isTunnel(): boolean {
@@ -123,13 +93,11 @@ export class Exchange {
     return (this.#accepted?.bodyBytes ?? 0) > 0
   }
 
-  begin(): void {
+  /** `refusal`: it is known already that its body cannot be understood. */
+  begin(refusal?: Refused): void {
     this.#context.onBegin(this)
-    this.#response.on('close', () => this.#clientGone())
-    // A write that races with a client that goes away; `close` follows and is what counts.
-    this.#response.on('error', () => undefined)
-    this.#request.on('error', () => undefined)
-    const accepted = checkRequest(this.#request)
+    this.#downstream.listen(this)
+    const accepted = refusal ?? checkRequest(this.#downstream.head)
     if (accepted.kind === 'refused') return this.#fail(accepted)
     this.#accepted = accepted
     const table = this.#context.table()
@@ -139,7 +107,7 @@ export class Exchange {
     this.#route = route
     const secure = this.#secureLocation(accepted)
     if (secure !== undefined) return this.#fail({ kind: 'plain-http', location: secure })
-    if (this.#isSticky) this.#affinity = readAffinity(this.#request.rawHeaders)
+    if (this.#isSticky) this.#affinity = readAffinity(this.#downstream.head.rawHeaders)
     this.#revision = this.#revisionOf(route)
     if (!this.#revision) return this.#fail({ kind: 'unknown-revision' })
     const { timeoutMs } = this.#revision.route
@@ -151,20 +119,20 @@ export class Exchange {
   #secureLocation({ host, target }: Accepted): string | undefined {
     const { securePort } = this.#context
     if (securePort === undefined || this.#asker.scheme === 'https') return undefined
-    const first = headerValue(this.#request.rawHeaders, 'x-forwarded-proto')
+    const first = headerValue(this.#downstream.head.rawHeaders, 'x-forwarded-proto')
     if (this.#asker.trusted && first?.toLowerCase() === 'https') return undefined
     return `https://${host}${securePort === 443 ? '' : `:${securePort}`}${target}`
   }
 
   /** Its body, or what follows it on the connection, cannot be understood. */
   clientBroke(refusal: Refused): void {
-    if (this.#request.complete || this.#code !== undefined) return this.#answer.closeAfterwards()
+    if (this.#downstream.isWhole || this.#code !== undefined) return this.#downstream.closeAfterwards()
     this.#leaveQueue?.()
     this.#leaveQueue = undefined
     this.#call?.abort()
     this.#release()
     if (this.#status === 0) return this.#fail(refusal)
-    this.#answer.reset()
+    this.#downstream.reset()
     this.#end('client-gone')
   }
 
@@ -172,7 +140,7 @@ export class Exchange {
   breakOff(): void {
     this.#call?.abort()
     this.#tunnel?.destroy()
-    this.#answer.reset()
+    this.#downstream.reset()
     this.#end('broken-off')
   }
 
@@ -235,11 +203,11 @@ export class Exchange {
     this.#call = undefined
     const call = claim.replica.upstream.send(
       {
-        method: this.#request.method ?? 'GET',
+        method: this.#downstream.head.method,
         path: accepted.target,
         headers: headersForReplica(this.#headersOfClient(), this.#asker),
         body: this.#hasBody ? this.#body.open() : null,
-        upgrade: this.#upgrade !== undefined,
+        upgrade: this.#downstream.upgrade !== undefined,
       },
       this.#listener(revision, claim),
     )
@@ -256,7 +224,7 @@ export class Exchange {
   }
 
   #headersOfClient(): readonly string[] {
-    const { rawHeaders } = this.#request
+    const { rawHeaders } = this.#downstream.head
     return this.#isSticky ? withoutAffinity(rawHeaders) : rawHeaders
   }
 
@@ -280,7 +248,7 @@ export class Exchange {
       end: (trailers) => {
         this.#release()
         if (this.#abandoned) return this.#end('client-gone')
-        this.#answer.end(trailersForClient(trailers), () => this.#end('answered'))
+        this.#downstream.end(trailersForClient(trailers), () => this.#end('answered'))
       },
       upgraded: (headers, socket) => {
         revision.succeeded(claim)
@@ -294,7 +262,8 @@ export class Exchange {
     this.#status = status
     if (this.#abandoned) return
     this.#closeWhenNeeded()
-    if (this.#answer.head(status, text, this.#headersForClient(headers), () => this.#call?.resume())) return
+    if (this.#downstream.writeHead(status, text, this.#headersForClient(headers))) return
+    this.#status = 0
     this.#call?.abort()
     this.#release()
     this.#fail({
@@ -304,18 +273,19 @@ export class Exchange {
   }
 
   #data(chunk: Buffer): boolean {
-    return this.#abandoned || this.#ended || this.#answer.write(chunk)
+    if (this.#abandoned || this.#ended) return true
+    this.#bytes += chunk.length
+    return this.#downstream.write(chunk)
   }
 
   #open(headers: string[], socket: Duplex): void {
-    const upgrade = this.#upgrade
+    const { upgrade } = this.#downstream
     if (!upgrade || this.#ended) {
       socket.destroy()
       return this.#end('client-gone')
     }
     this.#status = 101
     this.#tunnel = socket
-    this.#answer.handOver(upgrade.socket)
     const tunnel = joinTunnel(upgrade, this.#headersForClient(headers), socket, () => {
       stopListening?.()
       this.#release()
@@ -327,18 +297,18 @@ export class Exchange {
   #upstreamFailed(revision: RevisionAdmission, claim: Claim, failure: UpstreamFailure): void {
     const answered = this.#status !== 0
     // The client's own fault breaks the body, not the replica.
-    const clientBroke = this.#request.destroyed && !this.#request.complete
+    const clientBroke = this.#downstream.isGone && !this.#downstream.isWhole
     const replicaBroke = failure.kind === 'connect' || failure.kind === 'died'
     if (replicaBroke && !clientBroke && !answered) revision.failed(claim, failure.kind)
     this.#release()
     if (this.#ended) return
     if (this.#abandoned) return this.#end('client-gone')
     if (answered) {
-      this.#answer.reset()
+      this.#downstream.reset()
       return this.#end('broken-off')
     }
     const again = mayRetry({
-      method: this.#request.method ?? 'GET',
+      method: this.#downstream.head.method,
       retries: this.#retries,
       failure,
       bodyCanRestart: this.#body.canRestart,
@@ -360,18 +330,22 @@ export class Exchange {
     this.#release()
     if (this.#abandoned) return this.#end('client-gone')
     if (this.#status === 0) return this.#fail({ kind: 'timed-out', timeoutMs })
-    this.#answer.reset()
+    this.#downstream.reset()
     this.#end('timed-out')
   }
 
+  drained(): void {
+    this.#call?.resume()
+  }
+
   /** Up to concurrency 3 the slot stays taken until the app is done: it may be computing still. */
-  #clientGone(): void {
+  gone(): void {
     if (this.#ended || this.#tunnel || this.#abandoned) return
     this.#leaveQueue?.()
     const concurrency = this.#revision?.route.concurrency ?? 0
     const packed = concurrency >= 1 && concurrency <= maxPackedConcurrency
     const sentWhole = !this.#hasBody || this.#body.complete
-    if (this.#claim && packed && sentWhole && !this.#upgrade) {
+    if (this.#claim && packed && sentWhole && !this.#downstream.upgrade) {
       this.#abandoned = true
       this.#call?.resume()
       return
@@ -384,19 +358,33 @@ export class Exchange {
   #fail(failure: Failure): void {
     if (this.#ended || this.#code !== undefined) return
     const answer = answerTo(failure)
-    if (answer.close) this.#answer.closeAfterwards()
+    if (answer.close) this.#downstream.closeAfterwards()
     this.#closeWhenNeeded(true)
     this.#body.abandon()
     this.#code = answer.code
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#timedOut(refusalDeadlineMs), refusalDeadlineMs)
-    this.#status = this.#answer.refuse(answer, this.#asker.requestId, () => this.#end('refused'))
+    this.#refuse(answer)
+  }
+
+  #refuse({ code, detail, retryAfterSeconds, location }: FailureAnswer): void {
+    const { status } = errorCatalogue[code]
+    const { requestId } = this.#asker
+    const body = Buffer.from(JSON.stringify(problem(code, detail, requestId)))
+    const headers = ['content-type', problemContentType, 'content-length', String(body.length)]
+    headers.push('x-request-id', requestId)
+    if (retryAfterSeconds !== undefined) headers.push('retry-after', String(retryAfterSeconds))
+    if (location !== undefined) headers.push('location', location)
+    if (status === 405) headers.push('allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS')
+    this.#status = status
+    this.#downstream.writeHead(status, '', headers)
+    this.#downstream.write(body)
+    this.#downstream.end([], () => this.#end('refused'))
   }
 
   #closeWhenNeeded(failed = this.#status >= 400): void {
-    const bodyUnread = this.#hasBody && !this.#request.complete
-    if ((failed && bodyUnread) || this.#context.closesAfter(this) || this.#upgrade)
-      this.#answer.closeAfterwards()
+    const bodyUnread = this.#hasBody && !this.#downstream.isWhole
+    if ((failed && bodyUnread) || this.#downstream.upgrade) this.#downstream.closeAfterwards()
   }
 
   #release(): void {
@@ -416,13 +404,13 @@ export class Exchange {
     this.#context.onEnd(this, {
       outcome,
       requestId: this.#asker.requestId,
-      method: this.#request.method ?? '',
+      method: this.#downstream.head.method,
       host: this.#accepted?.host ?? '',
       path: (this.#accepted?.target ?? '').split('?', 1)[0] ?? '',
       status: outcome === 'client-gone' && this.#status === 0 ? 499 : this.#status,
       ms: performance.now() - this.#startedAt,
       queuedMs: this.#queuedMs,
-      bytes: this.#answer.bytes,
+      bytes: this.#bytes,
       retries: this.#retries,
       ...(this.#route ? { project: this.#route.project, service: this.#route.service } : {}),
       ...(this.#revision ? { revision: this.#revision.route.name } : {}),
@@ -438,11 +426,11 @@ export class Exchange {
     this.#revision?.answered({ failed: brokeOff || this.#status >= 500 })
   }
 
-  /** What a waiting request keeps in memory: its head, what Node has read of its body at most, what is kept of it. */
+  /** What a waiting request keeps in memory: its head, what is read of its body at most, what is kept of it. */
   #heldBytes(): number {
     const bodyBytes = this.#accepted?.bodyBytes ?? 0
     let bytes = 1024 + this.#body.keptBytes
-    for (const part of this.#request.rawHeaders) bytes += part.length
-    return bytes + Math.min(bodyBytes, this.#request.readableHighWaterMark)
+    for (const part of this.#downstream.head.rawHeaders) bytes += part.length
+    return bytes + Math.min(bodyBytes, this.#downstream.maxHeldBytes)
   }
 }

@@ -1,3 +1,5 @@
+import type { Peer } from '../downstream/downstream.ts'
+
 /*
  * Headers on their way through. Order matters: what concerns only one hop is removed first, then the platform sets
  * its own, so that `Connection: X-Forwarded-For` removes nothing of ours (reliability, cases 57 to 61).
@@ -55,13 +57,7 @@ const forwardedKept = new Set(['x-forwarded-for', 'x-forwarded-proto', 'x-forwar
 const forwardedAsIs = new Set(['x-forwarded-port', 'x-forwarded-prefix', 'x-real-ip'])
 
 /** Who asked, as the platform knows it. */
-export type Asker = {
-  /** Address of the peer, without `::ffff:`. */
-  address: string
-  /** The peer is one of `BERTH_TRUSTED_PROXIES`. */
-  trusted: boolean
-  /** How the peer came to us. */
-  scheme: 'http' | 'https'
+export type Asker = Peer & {
   requestId: string
   traceparent: string
   /** The trace is the client's own, so that its `tracestate` belongs to it. */

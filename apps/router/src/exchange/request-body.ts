@@ -1,5 +1,5 @@
-import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
+import type { BodySink, Downstream } from '../downstream/downstream.ts'
 
 const maxKeptBytes = 64 * 1024
 
@@ -7,19 +7,16 @@ const maxKeptBytes = 64 * 1024
  * The body of a request, handed to one replica after the other. What has been read is kept up to 64 KiB, so that a
  * second attempt can start over; beyond that only the first attempt is possible. Nothing is read before `open`.
  */
-export class RequestBody {
-  readonly #message: IncomingMessage
-  readonly #onFirstRead: () => void
+export class RequestBody implements BodySink {
+  readonly #downstream: Downstream
   #kept: Buffer[] = []
   #keptBytes = 0
   #overflowed = false
   #ended = false
   #current: Readable | undefined
 
-  /** `onFirstRead` is called when a replica wants the body: time for `100 Continue`. */
-  constructor(message: IncomingMessage, onFirstRead: () => void) {
-    this.#message = message
-    this.#onFirstRead = onFirstRead
+  constructor(downstream: Downstream) {
+    this.#downstream = downstream
   }
 
   get canRestart(): boolean {
@@ -39,13 +36,13 @@ export class RequestBody {
   open(): Readable {
     const first = this.#current === undefined
     this.#current?.destroy()
-    const body = new Readable({ read: () => void this.#message.resume() })
+    const body = new Readable({ read: () => this.#downstream.resumeBody() })
     // Whoever sends it hears of an error too; nobody does once the attempt is over.
     body.on('error', () => undefined)
     this.#current = body
     for (const chunk of this.#kept) body.push(chunk)
     if (this.#ended) body.push(null)
-    if (first) this.#listen()
+    if (first) this.#downstream.readBody(this)
     return body
   }
 
@@ -54,21 +51,19 @@ export class RequestBody {
     this.#current?.destroy()
   }
 
-  #listen(): void {
-    this.#onFirstRead()
-    this.#message.on('data', (chunk: Buffer) => {
-      this.#keep(chunk)
-      const body = this.#current
-      if (body && !body.destroyed && !body.push(chunk)) this.#message.pause()
-    })
-    this.#message.once('end', () => {
-      this.#ended = true
-      if (this.#current && !this.#current.destroyed) this.#current.push(null)
-    })
-    this.#message.once('error', (error) => this.#current?.destroy(error))
-    this.#message.once('close', () => {
-      if (!this.#ended) this.#current?.destroy(new Error('the client closed the connection'))
-    })
+  data(chunk: Buffer): boolean {
+    this.#keep(chunk)
+    const body = this.#current
+    return body === undefined || body.destroyed || body.push(chunk)
+  }
+
+  end(): void {
+    this.#ended = true
+    if (this.#current && !this.#current.destroyed) this.#current.push(null)
+  }
+
+  broke(error: Error): void {
+    this.#current?.destroy(error)
   }
 
   #keep(chunk: Buffer): void {

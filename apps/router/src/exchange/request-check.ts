@@ -1,5 +1,5 @@
-import type { IncomingMessage } from 'node:http'
 import type { ErrorCode } from '@berth/contracts'
+import type { RequestHead } from '../downstream/downstream.ts'
 import { hostName } from './host-name.ts'
 
 export const maxUriBytes = 8 * 1024
@@ -13,16 +13,13 @@ export type Accepted = { kind: 'accepted'; host: string; target: string; bodyByt
 /** A request of which the app sees nothing; its connection is closed. */
 export type Refused = { kind: 'refused'; code: ErrorCode; detail: string }
 
-type Message = Pick<IncomingMessage, 'method' | 'url' | 'httpVersion' | 'rawHeaders'>
-
 /**
  * Refuses what two parsers might read in two ways (reliability: smuggling). Node's parser, in strict mode, has
  * refused most of it before; this is about what it lets pass.
  */
-export function checkRequest(message: Message): Accepted | Refused {
-  const { method = '', url = '', httpVersion, rawHeaders } = message
+export function checkRequest({ method, url, httpVersion, rawHeaders }: RequestHead): Accepted | Refused {
   if (httpVersion !== '1.1' && httpVersion !== '1.0') return refused('Only HTTP/1.1 and HTTP/1.0 are spoken.')
-  if (method === 'CONNECT' || method === 'TRACE')
+  if (method === '' || method === 'CONNECT' || method === 'TRACE')
     return { kind: 'refused', code: 'method-not-allowed', detail: `${method} is not allowed.` }
   if (url.length > maxUriBytes)
     return { kind: 'refused', code: 'uri-too-long', detail: 'The request target is longer than 8 KiB.' }

@@ -1,0 +1,179 @@
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import { httpDate } from './http-date.ts'
+
+/*
+ * Writes one answer to a client.
+ *
+ * idle      nothing was written
+ * holding   the head, and a small first piece, wait for more to travel with: to the end of the tick at most
+ * sending   the head is out
+ * ended     the last of it was given to the socket
+ */
+
+/** What the request says about its answer. */
+export type AnswerTo = {
+  isHead: boolean
+  httpVersion: string
+}
+
+/** As much as is copied into one piece with the head at less cost than a second piece has. */
+const maxHeldBytes = 4096
+const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/
+/** Tells clients for how long a quiet connection stays theirs. */
+const keepsOpen = 'Connection: keep-alive\r\nKeep-Alive: timeout=75\r\n'
+const closes = 'Connection: close\r\n'
+const continues = 'HTTP/1.1 100 Continue\r\n\r\n'
+
+/** How the client finds the end of the body. */
+type Framing = 'none' | 'length' | 'chunks' | 'close'
+
+export class AnswerWriter {
+  readonly #socket: Socket
+  readonly #to: AnswerTo
+  /** The head while it is held back; undefined before and after. */
+  #head: string | undefined
+  #held: Buffer | undefined
+  #framing: Framing = 'none'
+  /** Bytes that the length in the head still promises. */
+  #left = 0
+  #begun = false
+  #ended = false
+  /** The connection ends with this answer: decided before its head is written, or said by how it is framed. */
+  closes = false
+
+  constructor(socket: Socket, to: AnswerTo) {
+    this.#socket = socket
+    this.#to = to
+  }
+
+  get begun(): boolean {
+    return this.#begun
+  }
+
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  /** Tells a client that waits for it to send its body. */
+  writeContinue(): void {
+    if (!this.#begun) this.#socket.write(continues, 'latin1')
+  }
+
+  /** Returns false when a part of it cannot be written without being taken for something else. */
+  writeHead(status: number, statusText: string, headers: readonly string[]): boolean {
+    const reason = statusText !== '' && fieldValue.test(statusText) ? statusText : STATUS_CODES[status]
+    let head = `HTTP/1.1 ${status} ${reason ?? ''}\r\n`
+    let length: string | undefined
+    let hasDate = false
+    for (let i = 0; i + 1 < headers.length; i += 2) {
+      const name = headers[i] ?? ''
+      const value = headers[i + 1] ?? ''
+      if (!token.test(name) || !fieldValue.test(value)) return false
+      if (name.length === 14 && name.toLowerCase() === 'content-length') length = value
+      else if (name.length === 4 && name.toLowerCase() === 'date') hasDate = true
+      head += `${name}: ${value}\r\n`
+    }
+    if (!hasDate) head += `Date: ${httpDate()}\r\n`
+    this.#frame(status, length)
+    if (this.#framing === 'chunks') head += 'Transfer-Encoding: chunked\r\n'
+    this.#head = `${head}${this.closes ? closes : keepsOpen}\r\n`
+    this.#begun = true
+    flushLater(this)
+    return true
+  }
+
+  #frame(status: number, length: string | undefined): void {
+    if (this.#to.isHead || status === 204 || status === 304) this.#framing = 'none'
+    else if (length !== undefined) {
+      this.#framing = 'length'
+      this.#left = Number(length)
+    } else if (this.#to.httpVersion === '1.1') this.#framing = 'chunks'
+    else {
+      this.#framing = 'close'
+      this.closes = true
+    }
+  }
+
+  /** Returns false when the client is slow: its socket says `drain`. */
+  write(chunk: Buffer): boolean {
+    if (chunk.length === 0 || this.#framing === 'none') return true
+    if (this.#framing === 'length') {
+      // Whatever an app says beyond its length is no part of the answer.
+      if (chunk.length > this.#left) return true
+      this.#left -= chunk.length
+    }
+    if (this.#head !== undefined && this.#held === undefined && chunk.length <= maxHeldBytes) {
+      this.#held = chunk
+      return true
+    }
+    this.#socket.cork()
+    this.flush()
+    const takesMore = this.#writePiece(chunk)
+    this.#socket.uncork()
+    return takesMore
+  }
+
+  /** Gives the last bytes to the socket. Returns false when it has promised more than it got. */
+  end(trailers: readonly [string, string][]): boolean {
+    this.#ended = true
+    if (this.#framing === 'length' && this.#left > 0) return false
+    let last = ''
+    if (this.#framing === 'chunks') {
+      last = '0\r\n'
+      for (const [name, value] of trailers)
+        if (token.test(name) && fieldValue.test(value)) last += `${name}: ${value}\r\n`
+      last += '\r\n'
+    }
+    const text = `${this.#takeHeld()}${last}`
+    if (text !== '') this.#socket.write(text, 'latin1')
+    return true
+  }
+
+  /** What is held back goes out. */
+  flush(): void {
+    const text = this.#takeHeld()
+    if (text !== '') this.#socket.write(text, 'latin1')
+  }
+
+  /** Head and first piece as one string: one write without a copy in between. */
+  #takeHeld(): string {
+    const head = this.#head
+    if (head === undefined) return ''
+    const held = this.#held
+    this.#head = undefined
+    this.#held = undefined
+    if (held === undefined) return head
+    const bytes = held.toString('latin1')
+    return this.#framing === 'chunks' ? `${head}${sizeLine(held)}${bytes}\r\n` : head + bytes
+  }
+
+  #writePiece(chunk: Buffer): boolean {
+    if (this.#framing !== 'chunks') return this.#socket.write(chunk)
+    this.#socket.write(sizeLine(chunk), 'latin1')
+    this.#socket.write(chunk)
+    return this.#socket.write('\r\n', 'latin1')
+  }
+}
+
+function sizeLine(chunk: Buffer): string {
+  return `${chunk.length.toString(16)}\r\n`
+}
+
+/*
+ * A head without a body yet (an event stream, say) goes out by itself at the end of the tick; else it has travelled
+ * with the first bytes by then. One call for all answers of a tick.
+ */
+let held: AnswerWriter[] = []
+
+function flushLater(writer: AnswerWriter): void {
+  if (held.length === 0) setImmediate(flushAll)
+  held.push(writer)
+}
+
+function flushAll(): void {
+  const writers = held
+  held = []
+  for (const writer of writers) writer.flush()
+}

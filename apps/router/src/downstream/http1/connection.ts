@@ -1,0 +1,308 @@
+import type { Socket } from 'node:net'
+import type { Refused } from '../../exchange/request-check.ts'
+import { UpgradeOffer } from '../../exchange/upgrade-offer.ts'
+import type { Peer } from '../downstream.ts'
+import { asksForWebSocket } from './head-fields.ts'
+import {
+  closeParser,
+  goOn,
+  methodName,
+  on,
+  openParser,
+  switchProtocol,
+  type NodeParser,
+  type OnHeadersComplete,
+} from './node-parser.ts'
+import { Http1Request } from './request.ts'
+import { endedEarly, headTooSlow, refusalOf } from './unparsed.ts'
+
+/*
+ * One connection of a client. Requests are answered one after the other: what is asked ahead waits, parsed, and
+ * nothing more is read meanwhile (a client cannot have an app work on more than one request per connection).
+ *
+ * quiet      no byte of a request has come. Ends in head; closed after 75 s
+ * head       the head of a request comes. Ends in request; refused after 10 s
+ * request    one is being answered, others may wait. Ends in quiet or with the next request
+ * leaving    nothing more is answered; what was answered is on its way to the client
+ * tunnel     a WebSocket has the socket
+ * closed
+ */
+
+/** What a connection needs of the edge. Times are in ms on the monotonic clock. */
+export type ConnectionEvents = {
+  now(): number
+  /** No request may follow the one that is being answered: the router stops. */
+  isDraining(): boolean
+  /** Whose turn it is; with `refusal` when its body cannot be understood already. */
+  onRequest(request: Http1Request, refusal: Refused | undefined): RequestHandler
+  /** What came never became a request. The connection ends behind what is written now. */
+  onUnparsed(socket: Socket, refusal: Refused): void
+  onClosed(connection: Http1Connection): void
+}
+
+/** Whoever answers a request. */
+export type RequestHandler = {
+  /** The rest of the body cannot be understood. */
+  clientBroke(refusal: Refused): void
+}
+
+export type Limits = {
+  maxHeaderBytes: number
+  /** From the first byte of a head, or from the begin of the connection, to the end of the head. */
+  headMs: number
+  /** From the end of an answer to the first byte of the next request. */
+  quietMs: number
+}
+
+/** A client that goes on sending what nobody reads is cut off this long after its answer. */
+const unreadBodyMs = 1000
+const nothing = Buffer.alloc(0)
+
+export class Http1Connection {
+  readonly socket: Socket
+  readonly peer: Peer
+  readonly #events: ConnectionEvents
+  readonly #limits: Limits
+  readonly #parser: NodeParser
+  /** The request that is being answered, and by whom. */
+  #current: Http1Request | undefined
+  #handler: RequestHandler | undefined
+  /** Those behind it, oldest first. */
+  readonly #waiting: Http1Request[] = []
+  /** The newest of all, until the whole of it has come. */
+  #coming: Http1Request | undefined
+  /** Has been granted to have the rest of the connection for a WebSocket, should a replica agree. */
+  #switching: Http1Request | undefined
+  /** What is to be said of what cannot be understood. */
+  #refusal: Refused | undefined
+  #isInHead = false
+  #isNew = true
+  /** What comes is of another protocol, or cannot be understood. */
+  #isDeaf = false
+  #isLeaving = false
+  #isPaused = false
+  /** Since when the present part of its life lasts. */
+  #since: number
+  #headers: string[] = []
+  #url = ''
+
+  constructor(socket: Socket, peer: Peer, limits: Limits, events: ConnectionEvents) {
+    this.socket = socket
+    this.peer = peer
+    this.#limits = limits
+    this.#events = events
+    this.#since = events.now()
+    const parser = openParser(limits.maxHeaderBytes)
+    parser[on.messageBegin] = this.#onMessageBegin
+    parser[on.headers] = this.#onHeaders
+    parser[on.headersComplete] = this.#onHeadersComplete
+    parser[on.body] = this.#onBody
+    parser[on.messageComplete] = this.#onMessageComplete
+    this.#parser = parser
+    socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain)
+    socket.on('error', endsInClose).on('close', this.#onClose)
+  }
+
+  /** Nothing may be asked behind the answer that is about to be given. */
+  get mustClose(): boolean {
+    return (this.#isDeaf || this.#events.isDraining()) && this.#waiting.length === 0
+  }
+
+  /** Reads on, unless what has come is not wanted yet. */
+  readOrPause(): void {
+    const pause = !this.#isLeaving && (this.#waiting.length > 0 || this.#current?.isFull === true)
+    if (pause === this.#isPaused) return
+    this.#isPaused = pause
+    if (pause) this.socket.pause()
+    else this.socket.resume()
+  }
+
+  /** Calls back when all of the answer of `request` has left, and goes on with the next one. */
+  whenTaken(request: Http1Request, onTaken: () => void): void {
+    const taken = () => {
+      onTaken()
+      this.#finish(request)
+    }
+    if (this.socket.writableLength === 0) taken()
+    else this.socket.write(nothing, taken)
+  }
+
+  /** Ends it behind what was written; what the client still sends is read and forgotten for a while. */
+  leave(): void {
+    if (this.#isLeaving) return
+    this.#isLeaving = true
+    this.#since = this.#events.now()
+    this.socket.end()
+    this.readOrPause()
+  }
+
+  /** A reset, so that no client takes a part for the whole. */
+  reset(): void {
+    if (this.socket.destroyed) return
+    // Within TLS an end without its closing alert is what cannot be taken for the whole.
+    if (this.peer.scheme === 'https') this.socket.destroy()
+    else this.socket.resetAndDestroy()
+  }
+
+  destroy(): void {
+    this.socket.destroy()
+  }
+
+  /** Ends what has taken too long at `now`. */
+  tend(now: number): void {
+    const elapsed = now - this.#since
+    if (this.#isLeaving) {
+      if (elapsed >= unreadBodyMs) this.socket.destroy()
+    } else if (this.#current !== undefined) {
+      // Bounded by the deadline of the request.
+    } else if (this.#isInHead) {
+      if (elapsed >= this.#limits.headMs) this.#unparsed(headTooSlow)
+    } else if (this.#coming !== undefined) {
+      if (elapsed >= unreadBodyMs) this.socket.destroy()
+    } else if (elapsed >= (this.#isNew ? this.#limits.headMs : this.#limits.quietMs)) this.socket.destroy()
+  }
+
+  /** Ends it when it has been quiet for `quietMs` at `now`, counted from `since` at the earliest. */
+  closeQuiet(now: number, quietMs: number, since: number): void {
+    const isQuiet = this.#current === undefined && !this.#isInHead && !this.#isLeaving
+    if (isQuiet && now - Math.max(this.#since, since) >= quietMs) this.leave()
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    let rest = chunk
+    while (rest.length > 0 && !this.#isDeaf && !this.#isLeaving) {
+      const read = this.#parser.execute(rest)
+      if (typeof read !== 'number') this.#unparsed(refusalOf(read, rest))
+      // Behind a wish to switch that is not granted, what follows is the next request.
+      else rest = rest.subarray(read)
+    }
+    this.#beginNext(rest)
+    this.readOrPause()
+  }
+
+  readonly #onMessageBegin = (): void => {
+    this.#isInHead = true
+    this.#isNew = false
+    if (this.#current === undefined) this.#since = this.#events.now()
+  }
+
+  readonly #onHeaders = (headers: string[], url: string): void => {
+    // Trailers of a request go no further.
+    if (!this.#isInHead) return
+    this.#headers.push(...headers)
+    this.#url += url
+  }
+
+  readonly #onHeadersComplete: OnHeadersComplete = (
+    major,
+    minor,
+    headers,
+    methodNumber,
+    url,
+    _code,
+    _text,
+    wantsSwitch,
+    keepsConnection,
+  ) => {
+    const method = methodName(methodNumber) ?? ''
+    const rawHeaders = headers ?? this.#headers
+    const httpVersion = minor === 1 && major === 1 ? '1.1' : `${major}.${minor}`
+    const head = { method, url: url ?? this.#url, httpVersion, rawHeaders }
+    this.#isInHead = false
+    this.#headers = []
+    this.#url = ''
+    const request = new Http1Request(this, head, keepsConnection)
+    this.#coming = request
+    const isAlone = this.#current === undefined && this.#waiting.length === 0
+    this.#waiting.push(request)
+    if (!wantsSwitch) return goOn
+    if (isAlone && asksForWebSocket(head)) this.#switching = request
+    else if (method !== 'CONNECT') return goOn
+    this.#isDeaf = true
+    return switchProtocol
+  }
+
+  readonly #onBody = (chunk: Buffer): void => {
+    this.#coming?.bodyCame(chunk)
+  }
+
+  readonly #onMessageComplete = (): void => {
+    const request = this.#coming
+    this.#coming = undefined
+    request?.bodyEnded()
+    // The answer was given without all of the body: only now is the connection quiet.
+    if (this.#current === undefined) this.#since = this.#events.now()
+  }
+
+  readonly #onEnd = (): void => {
+    if (this.#isLeaving || this.#current !== undefined || this.#waiting.length > 0) this.socket.destroy()
+    else if (this.#isInHead) this.#unparsed(endedEarly)
+    else this.socket.destroySoon()
+  }
+
+  readonly #onDrain = (): void => {
+    this.#current?.drained()
+  }
+
+  readonly #onClose = (): void => {
+    const current = this.#current
+    this.#current = undefined
+    this.#waiting.length = 0
+    // The parser may be what calls just now.
+    setImmediate(closeParser, this.#parser)
+    this.#events.onClosed(this)
+    current?.gone()
+  }
+
+  /** The next one in the row gets its turn. `rest` is what came behind a request that switches. */
+  #beginNext(rest: Buffer): void {
+    if (this.#current !== undefined || this.#isLeaving || this.socket.destroyed) return
+    const request = this.#waiting.shift()
+    if (request === undefined) return
+    this.#current = request
+    if (request === this.#switching) request.upgrade = this.#offerSocket(rest)
+    const handler = this.#events.onRequest(request, request === this.#coming ? this.#refusal : undefined)
+    // Unless it has been answered by now.
+    if (request === this.#current) this.#handler = handler
+  }
+
+  #offerSocket(rest: Buffer): UpgradeOffer {
+    this.socket.off('data', this.#onData).off('end', this.#onEnd)
+    return new UpgradeOffer(this.socket, rest)
+  }
+
+  #finish(request: Http1Request): void {
+    if (request !== this.#current) return
+    this.#current = undefined
+    this.#handler = undefined
+    this.#since = this.#events.now()
+    if (request.closes || (this.#isDeaf && this.#waiting.length === 0)) return this.leave()
+    if (!request.isWhole) request.dropBody()
+    // Not from here: a row of refused requests would go as deep as it is long.
+    if (this.#waiting.length > 0) setImmediate(this.#goOn)
+    else if (this.#isPaused) this.readOrPause()
+  }
+
+  readonly #goOn = (): void => {
+    this.#beginNext(nothing)
+    this.readOrPause()
+  }
+
+  /** What came cannot be understood: the newest request hears of it if it is its body, else the client. */
+  #unparsed(refusal: Refused): void {
+    this.#isDeaf = true
+    this.#refusal = refusal
+    this.#isInHead = false
+    const coming = this.#coming
+    if (coming !== undefined && coming === this.#current) {
+      this.#handler?.clientBroke(refusal)
+      coming.bodyBroke()
+    } else if (this.#current === undefined && this.#waiting.length === 0) {
+      // The rest of a body that nobody wants needs no answer.
+      if (coming === undefined) this.#events.onUnparsed(this.socket, refusal)
+      this.leave()
+    }
+  }
+}
+
+function endsInClose(): void {}
