@@ -22,12 +22,36 @@ const longestOutageMs = 5000
 /** An engine that hangs takes its node down and leaves the apps there running: then we look again. */
 const lookAgainMs = 2000
 
-/** A taken slot. `release` gives it back; called again it does nothing. */
-export type Claim = {
+/** Whoever has given a slot hears that it is free again. */
+export type SlotOwner = { released(replica: Replica): void }
+
+/** A taken slot. */
+export class Claim {
   readonly replica: Replica
   /** How often the replica had been out when the slot was taken. */
   readonly outages: number
-  release(): void
+  readonly #owner: SlotOwner
+  #isReleased = false
+
+  constructor(replica: Replica, owner: SlotOwner) {
+    this.replica = replica
+    this.outages = replica.outages
+    this.#owner = owner
+  }
+
+  /** Gives the slot back; called again it does nothing. */
+  release(): void {
+    if (this.#isReleased) return
+    this.#isReleased = true
+    this.replica.inFlight -= 1
+    this.#owner.released(this.replica)
+  }
+}
+
+/** What is under way at a replica. */
+export type ReplicaUser = {
+  /** The node is gone: no answer comes any more, and no end of one. */
+  replicaLost(): void
 }
 
 export class Replica {
@@ -48,7 +72,7 @@ export class Replica {
   #leaving = false
   readonly #onLeave = new Set<() => void>()
   #lost = false
-  readonly #onLost = new Set<() => void>()
+  readonly #users = new Set<ReplicaUser>()
   #affinityToken: string | undefined
   /** How often it has been out. */
   outages = 0
@@ -98,36 +122,29 @@ export class Replica {
     if (lost) void this.#breakOffWhenGone()
   }
 
-  /** Calls `listener` when what was sent to the replica is lost. Returns how to stop that. */
-  onLost(listener: () => void): () => void {
-    this.#onLost.add(listener)
-    return () => void this.#onLost.delete(listener)
+  /** Tells `user` when what was sent to the replica is lost. */
+  addUser(user: ReplicaUser): void {
+    this.#users.add(user)
+  }
+
+  removeUser(user: ReplicaUser): void {
+    this.#users.delete(user)
   }
 
   async #breakOffWhenGone(): Promise<void> {
     while (this.#lost && this.inFlight > 0) {
       const answers = await this.upstream.answers()
       if (!this.#lost) return
-      if (!answers) for (const listener of this.#onLost) listener()
+      if (!answers) for (const user of this.#users) user.replicaLost()
       await delay(lookAgainMs, undefined, { ref: false })
     }
   }
 
   /** Takes a slot in this very tick. The caller has asked `hasFreeSlot`. */
-  claim(use: number, onRelease: () => void): Claim {
+  claim(use: number, owner: SlotOwner): Claim {
     this.inFlight += 1
     this.lastUse = use
-    let released = false
-    return {
-      replica: this,
-      outages: this.outages,
-      release: () => {
-        if (released) return
-        released = true
-        this.inFlight -= 1
-        onRelease()
-      },
-    }
+    return new Claim(this, owner)
   }
 
   /**

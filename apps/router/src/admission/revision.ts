@@ -2,7 +2,7 @@ import type { ReplicaRoute, ReportFrame, RevisionRoute, RevisionSlots } from '@b
 import type { Upstream } from '../upstream/upstream.ts'
 import { affinityToken } from './affinity-token.ts'
 import { balanceFor, type Balance } from './balance.ts'
-import { Replica, type Claim } from './replica.ts'
+import { Replica, type Claim, type SlotOwner } from './replica.ts'
 import { defaultQueueLimit, RevisionQueue, type Refusal, type Waiter } from './revision-queue.ts'
 import type { Slots } from './slots.ts'
 
@@ -32,7 +32,7 @@ export type RevisionEvents = {
  * Admission to one revision: slots of its replicas and the queue before them. A request claims a slot in the tick
  * in which it arrives, or waits; whoever frees or adds a slot hands it to the oldest waiter (late binding).
  */
-export class RevisionAdmission {
+export class RevisionAdmission implements SlotOwner {
   readonly #events: RevisionEvents
   readonly #queue: RevisionQueue
   readonly #replicas = new Map<string, Replica>()
@@ -251,7 +251,7 @@ export class RevisionAdmission {
     this.#noteLoad()
     this.#inFlight += 1
     this.#uses += 1
-    return replica.claim(this.#uses, () => this.#released(replica))
+    return replica.claim(this.#uses, this)
   }
 
   #preferred(now: number, token: string | undefined): Replica | undefined {
@@ -262,7 +262,8 @@ export class RevisionAdmission {
     return undefined
   }
 
-  #released(replica: Replica): void {
+  /** One of its slots is free again. */
+  released(replica: Replica): void {
     this.#noteLoad()
     this.#inFlight -= 1
     this.#uses += 1

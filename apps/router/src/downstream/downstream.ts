@@ -17,8 +17,10 @@ export type Peer = {
   scheme: 'http' | 'https'
 }
 
-/** Whoever answers a request hears of its client. Nothing is called after the end of the answer was taken. */
+/** Whoever answers a request hears of its client. Nothing is called after `taken` and `gone`. */
 export type DownstreamEvents = {
+  /** The last of the answer has left for the client. */
+  taken(): void
   /** The client takes more. */
   drained(): void
   /** The client is gone, or its connection is. */
@@ -55,8 +57,8 @@ export type Downstream = {
   writeHead(status: number, statusText: string, headers: readonly string[]): boolean
   /** Returns false to be given no more until `drained`. */
   write(chunk: Buffer): boolean
-  /** The answer is complete but for its trailers. `onTaken`: the last of it has left for the client. */
-  end(trailers: readonly [string, string][], onTaken: () => void): void
+  /** The answer is complete but for its trailers. */
+  end(trailers: readonly [string, string][]): void
   /** Never a clean end: no client shall take a part for the whole. */
   reset(): void
 }

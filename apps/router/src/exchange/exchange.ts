@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { errorCatalogue, problem, problemContentType, type ErrorCode, type HostRoute } from '@berth/contracts'
 import { maxPackedConcurrency } from '../admission/balance.ts'
-import type { Claim } from '../admission/replica.ts'
+import type { Claim, ReplicaUser } from '../admission/replica.ts'
 import type { RevisionAdmission } from '../admission/revision.ts'
 import type { Revisions } from '../admission/revisions.ts'
 import type { Downstream, DownstreamEvents } from '../downstream/downstream.ts'
@@ -49,12 +49,13 @@ const longestTimerMs = 2 ** 31 - 1
 /** A client gets this long to take an answer of the router itself. */
 const refusalDeadlineMs = 10_000
 
-export class Exchange implements DownstreamEvents {
+export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser {
   readonly #context: ExchangeContext
   readonly #downstream: Downstream
   readonly #startedAt = performance.now()
   readonly #asker: Asker
-  readonly #body: RequestBody
+  /** Undefined without one. */
+  #body: RequestBody | undefined
   #accepted: Accepted | undefined
   #route: HostRoute | undefined
   /** Which revision and replica the client asks to be led back to. */
@@ -65,7 +66,6 @@ export class Exchange implements DownstreamEvents {
   #call: UpstreamCall | undefined
   #leaveQueue: (() => void) | undefined
   #tunnel: Duplex | undefined
-  #stopWatching: (() => void) | undefined
   #retries = 0
   #queuedMs = 0
   #status = 0
@@ -78,7 +78,6 @@ export class Exchange implements DownstreamEvents {
     this.#context = context
     this.#downstream = downstream
     this.#asker = askerOf(downstream.head.rawHeaders, downstream.peer)
-    this.#body = new RequestBody(downstream)
   }
 
   get isTunnel(): boolean {
@@ -89,10 +88,6 @@ export class Exchange implements DownstreamEvents {
     return this.#route?.affinity === 'cookie'
   }
 
-  get #hasBody(): boolean {
-    return (this.#accepted?.bodyBytes ?? 0) > 0
-  }
-
   /** `refusal`: it is known already that its body cannot be understood. */
   begin(refusal?: Refused): void {
     this.#context.onBegin(this)
@@ -100,6 +95,7 @@ export class Exchange implements DownstreamEvents {
     const accepted = refusal ?? checkRequest(this.#downstream.head)
     if (accepted.kind === 'refused') return this.#fail(accepted)
     this.#accepted = accepted
+    if (accepted.bodyBytes > 0) this.#body = new RequestBody(this.#downstream)
     const table = this.#context.table()
     if (!table) return this.#fail({ kind: 'no-table' })
     const route = table.hosts.get(accepted.host)
@@ -158,7 +154,7 @@ export class Exchange implements DownstreamEvents {
   #enter(revision: RevisionAdmission): void {
     const preferred = this.#affinity?.replica
     const claim = revision.tryClaim({ again: this.#retries > 0, preferred })
-    if (claim) return this.#send(revision, claim)
+    if (claim) return this.#send(claim)
     const since = performance.now()
     let waiting = true
     const stopWaiting = () => {
@@ -172,7 +168,7 @@ export class Exchange implements DownstreamEvents {
       deadlineMs: Math.min(queueDeadlineMs, longestTimerMs),
       grant: (granted) => {
         stopWaiting()
-        this.#send(revision, granted)
+        this.#send(granted)
       },
       refuse: (refusal) => {
         stopWaiting()
@@ -196,7 +192,7 @@ export class Exchange implements DownstreamEvents {
     })
   }
 
-  #send(revision: RevisionAdmission, claim: Claim): void {
+  #send(claim: Claim): void {
     const accepted = this.#accepted
     if (!accepted || this.#ended) return claim.release()
     this.#claim = claim
@@ -206,19 +202,18 @@ export class Exchange implements DownstreamEvents {
         method: this.#downstream.head.method,
         path: accepted.target,
         headers: headersForReplica(this.#headersOfClient(), this.#asker),
-        body: this.#hasBody ? this.#body.open() : null,
+        body: this.#body?.open() ?? null,
         upgrade: this.#downstream.upgrade !== undefined,
       },
-      this.#listener(revision, claim),
+      this,
     )
     if (this.#claim === claim) {
       this.#call = call
-      this.#stopWatching = claim.replica.onLost(() => this.#nodeLost())
+      claim.replica.addUser(this)
     }
   }
 
-  /** The node of the replica is gone: no answer comes any more, and no end of one. */
-  #nodeLost(): void {
+  replicaLost(): void {
     this.#tunnel?.destroy()
     this.#call?.breakOff('the node of the replica is down')
   }
@@ -238,27 +233,8 @@ export class Exchange implements DownstreamEvents {
     return headersForClient([...headers, 'Set-Cookie', affinityCookie({ revision, replica })])
   }
 
-  #listener(revision: RevisionAdmission, claim: Claim): UpstreamListener {
-    return {
-      head: (status, statusText, headers) => {
-        revision.succeeded(claim)
-        this.#head(status, statusText, headers)
-      },
-      data: (chunk) => this.#data(chunk),
-      end: (trailers) => {
-        this.#release()
-        if (this.#abandoned) return this.#end('client-gone')
-        this.#downstream.end(trailersForClient(trailers), () => this.#end('answered'))
-      },
-      upgraded: (headers, socket) => {
-        revision.succeeded(claim)
-        this.#open(headers, socket)
-      },
-      failed: (failure) => this.#upstreamFailed(revision, claim, failure),
-    }
-  }
-
-  #head(status: number, text: string, headers: string[]): void {
+  head(status: number, text: string, headers: string[]): void {
+    this.#replicaAnswers()
     this.#status = status
     if (this.#abandoned) return
     this.#closeWhenNeeded()
@@ -272,10 +248,25 @@ export class Exchange implements DownstreamEvents {
     })
   }
 
-  #data(chunk: Buffer): boolean {
+  data(chunk: Buffer): boolean {
     if (this.#abandoned || this.#ended) return true
     this.#bytes += chunk.length
     return this.#downstream.write(chunk)
+  }
+
+  end(trailers: readonly string[]): void {
+    this.#release()
+    if (this.#abandoned) return this.#end('client-gone')
+    this.#downstream.end(trailersForClient(trailers))
+  }
+
+  upgraded(headers: string[], socket: Duplex): void {
+    this.#replicaAnswers()
+    this.#open(headers, socket)
+  }
+
+  #replicaAnswers(): void {
+    if (this.#claim) this.#revision?.succeeded(this.#claim)
   }
 
   #open(headers: string[], socket: Duplex): void {
@@ -294,12 +285,14 @@ export class Exchange implements DownstreamEvents {
     const stopListening = this.#claim?.replica.onLeave(() => tunnel.goAway())
   }
 
-  #upstreamFailed(revision: RevisionAdmission, claim: Claim, failure: UpstreamFailure): void {
+  failed(failure: UpstreamFailure): void {
+    const revision = this.#revision
+    const claim = this.#claim
     const answered = this.#status !== 0
     // The client's own fault breaks the body, not the replica.
     const clientBroke = this.#downstream.isGone && !this.#downstream.isWhole
     const replicaBroke = failure.kind === 'connect' || failure.kind === 'died'
-    if (replicaBroke && !clientBroke && !answered) revision.failed(claim, failure.kind)
+    if (replicaBroke && !clientBroke && !answered && claim) revision?.failed(claim, failure.kind)
     this.#release()
     if (this.#ended) return
     if (this.#abandoned) return this.#end('client-gone')
@@ -311,9 +304,9 @@ export class Exchange implements DownstreamEvents {
       method: this.#downstream.head.method,
       retries: this.#retries,
       failure,
-      bodyCanRestart: this.#body.canRestart,
+      bodyCanRestart: this.#body?.canRestart ?? true,
     })
-    if (!again || clientBroke) return this.#fail({ kind: 'upstream', failure })
+    if (!again || clientBroke || !revision) return this.#fail({ kind: 'upstream', failure })
     this.#retries += 1
     this.#enter(revision)
   }
@@ -334,6 +327,10 @@ export class Exchange implements DownstreamEvents {
     this.#end('timed-out')
   }
 
+  taken(): void {
+    this.#end(this.#code === undefined ? 'answered' : 'refused')
+  }
+
   drained(): void {
     this.#call?.resume()
   }
@@ -344,7 +341,7 @@ export class Exchange implements DownstreamEvents {
     this.#leaveQueue?.()
     const concurrency = this.#revision?.route.concurrency ?? 0
     const packed = concurrency >= 1 && concurrency <= maxPackedConcurrency
-    const sentWhole = !this.#hasBody || this.#body.complete
+    const sentWhole = this.#body?.complete ?? true
     if (this.#claim && packed && sentWhole && !this.#downstream.upgrade) {
       this.#abandoned = true
       this.#call?.resume()
@@ -360,7 +357,7 @@ export class Exchange implements DownstreamEvents {
     const answer = answerTo(failure)
     if (answer.close) this.#downstream.closeAfterwards()
     this.#closeWhenNeeded(true)
-    this.#body.abandon()
+    this.#body?.abandon()
     this.#code = answer.code
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#timedOut(refusalDeadlineMs), refusalDeadlineMs)
@@ -379,20 +376,20 @@ export class Exchange implements DownstreamEvents {
     this.#status = status
     this.#downstream.writeHead(status, '', headers)
     this.#downstream.write(body)
-    this.#downstream.end([], () => this.#end('refused'))
+    this.#downstream.end([])
   }
 
   #closeWhenNeeded(failed = this.#status >= 400): void {
-    const bodyUnread = this.#hasBody && !this.#downstream.isWhole
+    const bodyUnread = this.#body !== undefined && !this.#downstream.isWhole
     if ((failed && bodyUnread) || this.#downstream.upgrade) this.#downstream.closeAfterwards()
   }
 
   #release(): void {
     const claim = this.#claim
+    if (!claim) return
     this.#claim = undefined
-    this.#stopWatching?.()
-    this.#stopWatching = undefined
-    claim?.release()
+    claim.replica.removeUser(this)
+    claim.release()
   }
 
   #end(outcome: Outcome): void {
@@ -429,7 +426,7 @@ export class Exchange implements DownstreamEvents {
   /** What a waiting request keeps in memory: its head, what is read of its body at most, what is kept of it. */
   #heldBytes(): number {
     const bodyBytes = this.#accepted?.bodyBytes ?? 0
-    let bytes = 1024 + this.#body.keptBytes
+    let bytes = 1024 + (this.#body?.keptBytes ?? 0)
     for (const part of this.#downstream.head.rawHeaders) bytes += part.length
     return bytes + Math.min(bodyBytes, this.#downstream.maxHeldBytes)
   }

@@ -67,38 +67,48 @@ export type Asker = Peer & {
 /** The headers for the replica, flat, with the Host of the client. */
 export function headersForReplica(raw: readonly string[], asker: Asker): string[] {
   const nominated = nominatedBy(raw)
-  const before = new Map<string, string>()
   const headers: string[] = []
+  let chains: Chains | undefined
   let host = ''
-  for (const [name, value] of pairs(raw)) {
-    const lower = name.toLowerCase()
-    if (lower === 'host') host = value
-    if (lower === 'te' && /(^|[\s,])trailers([\s,;]|$)/i.test(value)) headers.push('te', 'trailers')
-    if (hopByHop.has(lower) || looksLikeFraming(lower)) continue
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = raw[i] ?? ''
+    const value = raw[i + 1] ?? ''
+    const { lower, kind, spoofs } = knownField(name)
+    if (kind === 'host') host = value
+    if (kind === 'te' && /(^|[\s,])trailers([\s,;]|$)/i.test(value)) headers.push('te', 'trailers')
+    if (kind === 'hop' || kind === 'te' || spoofs) continue
     if (lower === 'tracestate' && !asker.continuesTrace) continue
-    if (forwardedKept.has(lower) && asker.trusted)
-      before.set(lower, before.has(lower) ? `${before.get(lower)}, ${value}` : value)
-    if (nominated.has(lower) && !endToEnd.has(lower)) continue
-    if (isPlatformName(lower) && !(asker.trusted && forwardedAsIs.has(lower))) continue
+    if (kind === 'chain' && asker.trusted) (chains ??= new Chains()).add(lower, value)
+    if (nominated?.has(lower) && !endToEnd.has(lower)) continue
+    if (kind === 'chain' || kind === 'platform' || (kind === 'as-is' && !asker.trusted)) continue
     headers.push(name, value)
   }
-  const forwarded = `for=${quoted(asker.address)};host="${host}";proto=${asker.scheme}`
-  const chain = (name: string, own: string) => (before.has(name) ? `${before.get(name)}, ${own}` : own)
-  headers.push(
-    'X-Forwarded-For',
-    chain('x-forwarded-for', asker.address),
-    'X-Forwarded-Proto',
-    before.get('x-forwarded-proto') ?? asker.scheme,
-    'X-Forwarded-Host',
-    before.get('x-forwarded-host') ?? host,
-    'Forwarded',
-    chain('forwarded', forwarded),
-    'X-Request-Id',
-    asker.requestId,
-    'traceparent',
-    asker.traceparent,
-  )
+  const { address, scheme, requestId, traceparent } = asker
+  const forwarded = `for=${quoted(address)};host="${host}";proto=${scheme}`
+  headers.push('X-Forwarded-For', chains?.with('x-forwarded-for', address) ?? address)
+  headers.push('X-Forwarded-Proto', chains?.get('x-forwarded-proto') ?? scheme)
+  headers.push('X-Forwarded-Host', chains?.get('x-forwarded-host') ?? host)
+  headers.push('Forwarded', chains?.with('forwarded', forwarded) ?? forwarded)
+  headers.push('X-Request-Id', requestId, 'traceparent', traceparent)
   return headers
+}
+
+/** What trusted proxies have said, each of them behind those before it. */
+class Chains {
+  readonly #values = new Map<string, string>()
+
+  add(name: string, value: string): void {
+    this.#values.set(name, this.with(name, value))
+  }
+
+  get(name: string): string | undefined {
+    return this.#values.get(name)
+  }
+
+  with(name: string, own: string): string {
+    const before = this.#values.get(name)
+    return before === undefined ? own : `${before}, ${own}`
+  }
 }
 
 /** The headers of an answer for the client, flat. */
@@ -106,20 +116,24 @@ export function headersForClient(raw: readonly string[]): string[] {
   const nominated = nominatedBy(raw)
   const headers: string[] = []
   let setsCookie = false
-  for (const [name, value] of pairs(raw)) {
-    const lower = name.toLowerCase()
-    if (hopByHop.has(lower) || (nominated.has(lower) && !endToEnd.has(lower))) continue
-    headers.push(name, value)
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = raw[i] ?? ''
+    const { lower, kind } = knownField(name)
+    if (kind === 'hop' || kind === 'te' || (nominated?.has(lower) && !endToEnd.has(lower))) continue
+    headers.push(name, raw[i + 1] ?? '')
     setsCookie ||= lower === 'set-cookie'
   }
   return setsCookie ? forOneClient(headers) : headers
 }
 
+const noTrailers: readonly [string, string][] = []
+
 /**
  * What may follow an answer (RFC 9110, 6.5.1), as pairs: nothing that says how the message ends, where it goes, who may
  * see it or what its body is, since that had to be known before.
  */
-export function trailersForClient(raw: readonly string[]): [string, string][] {
+export function trailersForClient(raw: readonly string[]): readonly [string, string][] {
+  if (raw.length === 0) return noTrailers
   const trailers: [string, string][] = []
   for (const [name, value] of pairs(raw)) {
     const lower = name.toLowerCase()
@@ -129,10 +143,15 @@ export function trailersForClient(raw: readonly string[]): [string, string][] {
   return trailers
 }
 
-/** The first value of a header in a flat list. */
+/** The first value of a header in a flat list; `wanted` is lower case. */
 export function headerValue(raw: readonly string[], wanted: string): string | undefined {
-  for (const [name, value] of pairs(raw)) if (name.toLowerCase() === wanted) return value
+  for (let i = 0; i + 1 < raw.length; i += 2) if (isNamed(raw[i] ?? '', wanted)) return raw[i + 1]
   return undefined
+}
+
+/** Most names have another length, which costs nothing to see. */
+export function isNamed(name: string, wanted: string): boolean {
+  return name.length === wanted.length && name.toLowerCase() === wanted
 }
 
 /** No shared cache may hand a cookie on to somebody else (Cloud Run's container contract says the same). */
@@ -164,12 +183,48 @@ function looksLikeFraming(lower: string): boolean {
   return hopByHop.has(name) || name === 'content-length'
 }
 
-function nominatedBy(raw: readonly string[]): Set<string> {
-  const names = new Set<string>()
-  for (const [name, value] of pairs(raw))
-    if (name.toLowerCase() === 'connection')
-      for (const token of value.split(',')) names.add(token.trim().toLowerCase())
+/** What a Connection header takes away at this hop; undefined when it names nothing that would go on. */
+function nominatedBy(raw: readonly string[]): Set<string> | undefined {
+  let names: Set<string> | undefined
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    if (!isNamed(raw[i] ?? '', 'connection')) continue
+    const value = (raw[i + 1] ?? '').toLowerCase()
+    if (value === 'keep-alive' || value === 'close') continue
+    names ??= new Set()
+    for (const token of value.split(',')) names.add(token.trim())
+  }
   return names
+}
+
+/**
+ * hop: for this connection only. chain: every proxy adds to it. as-is: what a trusted proxy said. platform: said by the
+ * platform alone.
+ */
+type Kind = 'hop' | 'te' | 'host' | 'chain' | 'as-is' | 'platform' | 'other'
+
+/** `spoofs`: an app may take it for the framing of the body. */
+type KnownField = { lower: string; kind: Kind; spoofs: boolean }
+
+/** The same few names come again and again. Whoever makes names up fills it, and gains nothing by that. */
+const knownFields = new Map<string, KnownField>()
+const maxKnownFields = 1024
+const maxKnownLength = 64
+
+function knownField(name: string): KnownField {
+  const known = knownFields.get(name)
+  if (known) return known
+  const lower = name.toLowerCase()
+  const field = { lower, kind: kindOf(lower), spoofs: looksLikeFraming(lower) }
+  if (knownFields.size < maxKnownFields && name.length <= maxKnownLength) knownFields.set(name, field)
+  return field
+}
+
+function kindOf(lower: string): Kind {
+  if (lower === 'te' || lower === 'host') return lower
+  if (hopByHop.has(lower)) return 'hop'
+  if (forwardedKept.has(lower)) return 'chain'
+  if (forwardedAsIs.has(lower)) return 'as-is'
+  return isPlatformName(lower) ? 'platform' : 'other'
 }
 
 /** The fields of a flat list, name and value. */

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '@berth/contracts'
 import type { RequestHead } from '../downstream/downstream.ts'
+import { isNamed } from './headers.ts'
 import { hostName } from './host-name.ts'
 
 export const maxUriBytes = 8 * 1024
@@ -77,7 +78,7 @@ function onlyValue(rawHeaders: readonly string[], name: string): string | undefi
 function valuesOf(rawHeaders: readonly string[], name: string): string[] {
   const values: string[] = []
   for (let i = 0; i + 1 < rawHeaders.length; i += 2)
-    if (rawHeaders[i]?.toLowerCase() === name) values.push(rawHeaders[i + 1] ?? '')
+    if (isNamed(rawHeaders[i] ?? '', name)) values.push(rawHeaders[i + 1] ?? '')
   return values
 }
 

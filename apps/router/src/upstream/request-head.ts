@@ -1,11 +1,10 @@
+import { isFieldValue, isToken } from '../field-syntax.ts'
 import type { UpstreamRequest } from './upstream.ts'
 
 /** `bodyBytes`: the length that the head names; undefined when the body goes in chunks. */
 export type RequestHead = { text: string; bodyBytes: number | undefined }
 
-const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const target = /^[\x21-\x7e\x80-\xff]+$/
-const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/
 const wholeNumber = /^[0-9]{1,15}$/
 /** Without a body these have to say so: 411 is answered otherwise. */
 const expectBody = new Set(['POST', 'PUT', 'PATCH'])
@@ -21,13 +20,13 @@ export function requestHead({
   body,
   upgrade,
 }: UpstreamRequest): RequestHead | undefined {
-  if (!token.test(method) || !target.test(path)) return undefined
+  if (!isToken(method) || !target.test(path)) return undefined
   let text = `${method} ${path} HTTP/1.1\r\n`
   let length: number | undefined
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i] ?? ''
     const value = headers[i + 1] ?? ''
-    if (!token.test(name) || !fieldValue.test(value)) return undefined
+    if (!isToken(name) || !isFieldValue(value)) return undefined
     if (name.length === 14 && name.toLowerCase() === 'content-length') {
       if (length !== undefined || !wholeNumber.test(value)) return undefined
       length = Number(value)

@@ -3,22 +3,45 @@
  * is refused and never guessed at.
  */
 
+import { isFieldValue, isToken } from '../field-syntax.ts'
+
 export type Framing = 'none' | 'length' | 'chunked' | 'until close'
 
 /** RFC 9112, 4; the reason phrase and the space before it may be missing. */
 const statusLine = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?$/
-/** RFC 9110, 5: a token, the colon at once, visible characters and blanks. A folded line begins with a blank and is none. */
-const fieldLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t\x20-\x7e\x80-\xff]*)$/
 const wholeNumber = /^[0-9]{1,15}$/
 /** Not every parser takes it for a blank behind a value: to Node `chunked` with a tab is another coding. */
 const tabBehind = /\t[\t ]*$/
 const keepAliveSeconds = /(?:^|[,\s])timeout=([0-9]{1,6})(?:$|[,\s])/i
 
-/** Adds the name and value of a line to a flat list; false when the line is no field. */
+type StatusLine = { isVersion11: boolean; status: number; text: string }
+
+/** Those that were read before: most answers begin with one of a few. */
+const statusLines = new Map<string, StatusLine>()
+const maxStatusLines = 256
+const maxKnownLength = 64
+
+function readStatusLine(line: string): StatusLine | undefined {
+  const known = statusLines.get(line)
+  if (known) return known
+  const parts = statusLine.exec(line)
+  if (!parts) return undefined
+  const read = { isVersion11: parts[1] === '1', status: Number(parts[2]), text: parts[3] ?? '' }
+  if (statusLines.size < maxStatusLines && line.length <= maxKnownLength) statusLines.set(line, read)
+  return read
+}
+
+/**
+ * Adds the name and value of a line to a flat list; false when the line is no field (RFC 9110, 5): a token, the colon at
+ * once, visible characters and blanks. A folded line begins with a blank and is none.
+ */
 export function addField(line: string, fields: string[]): boolean {
-  const field = fieldLine.exec(line)
-  if (!field) return false
-  fields.push(field[1] ?? '', withoutTrailingBlanks(field[2] ?? ''))
+  const colon = line.indexOf(':')
+  if (colon < 1) return false
+  const name = line.slice(0, colon)
+  const value = line.slice(colon + 1)
+  if (!isToken(name) || !isFieldValue(value)) return false
+  fields.push(name, withoutBlanks(value))
   return true
 }
 
@@ -38,11 +61,11 @@ export class ResponseHead {
 
   /** Both readers return what is wrong with the line, nothing when it is well formed. */
   readStatusLine(line: string): string | undefined {
-    const parts = statusLine.exec(line)
-    if (!parts) return 'the status line is malformed'
-    this.#version11 = parts[1] === '1'
-    this.status = Number(parts[2])
-    this.statusText = parts[3] ?? ''
+    const read = readStatusLine(line)
+    if (!read) return 'the status line is malformed'
+    this.#version11 = read.isVersion11
+    this.status = read.status
+    this.statusText = read.text
     return undefined
   }
 
@@ -137,8 +160,14 @@ export class ResponseHead {
 }
 
 /** Not `trim`, which takes bytes above ASCII away as well. */
-function withoutTrailingBlanks(value: string): string {
+function withoutBlanks(value: string): string {
+  let begin = 0
   let end = value.length
-  while (end > 0 && (value[end - 1] === ' ' || value[end - 1] === '\t')) end -= 1
-  return end === value.length ? value : value.slice(0, end)
+  while (begin < end && isBlank(value.charCodeAt(begin))) begin += 1
+  while (end > begin && isBlank(value.charCodeAt(end - 1))) end -= 1
+  return value.slice(begin, end)
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09
 }

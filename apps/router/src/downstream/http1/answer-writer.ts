@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import { isFieldValue, isToken } from '../../field-syntax.ts'
 import { httpDate } from './http-date.ts'
 
 /*
@@ -19,8 +20,6 @@ export type AnswerTo = {
 
 /** As much as is copied into one piece with the head at less cost than a second piece has. */
 const maxHeldBytes = 4096
-const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/
 /** Tells clients for how long a quiet connection stays theirs. */
 const keepsOpen = 'Connection: keep-alive\r\nKeep-Alive: timeout=75\r\n'
 const closes = 'Connection: close\r\n'
@@ -63,14 +62,14 @@ export class AnswerWriter {
 
   /** Returns false when a part of it cannot be written without being taken for something else. */
   writeHead(status: number, statusText: string, headers: readonly string[]): boolean {
-    const reason = statusText !== '' && fieldValue.test(statusText) ? statusText : STATUS_CODES[status]
+    const reason = statusText !== '' && isFieldValue(statusText) ? statusText : STATUS_CODES[status]
     let head = `HTTP/1.1 ${status} ${reason ?? ''}\r\n`
     let length: string | undefined
     let hasDate = false
     for (let i = 0; i + 1 < headers.length; i += 2) {
       const name = headers[i] ?? ''
       const value = headers[i + 1] ?? ''
-      if (!token.test(name) || !fieldValue.test(value)) return false
+      if (!isToken(name) || !isFieldValue(value)) return false
       if (name.length === 14 && name.toLowerCase() === 'content-length') length = value
       else if (name.length === 4 && name.toLowerCase() === 'date') hasDate = true
       head += `${name}: ${value}\r\n`
@@ -123,7 +122,7 @@ export class AnswerWriter {
     if (this.#framing === 'chunks') {
       last = '0\r\n'
       for (const [name, value] of trailers)
-        if (token.test(name) && fieldValue.test(value)) last += `${name}: ${value}\r\n`
+        if (isToken(name) && isFieldValue(value)) last += `${name}: ${value}\r\n`
       last += '\r\n'
     }
     const text = `${this.#takeHeld()}${last}`

@@ -117,14 +117,10 @@ export class Http1Connection {
     else this.socket.resume()
   }
 
-  /** Calls back when all of the answer of `request` has left, and goes on with the next one. */
-  whenTaken(request: Http1Request, onTaken: () => void): void {
-    const taken = () => {
-      onTaken()
-      this.#finish(request)
-    }
-    if (this.socket.writableLength === 0) taken()
-    else this.socket.write(nothing, taken)
+  /** Tells `request` when all of its answer has left, and goes on with the next one. */
+  whenTaken(request: Http1Request): void {
+    if (this.socket.writableLength === 0) this.#finish(request)
+    else this.socket.write(nothing, () => this.#finish(request))
   }
 
   /** Ends it behind what was written; what the client still sends is read and forgotten for a while. */
@@ -275,6 +271,7 @@ export class Http1Connection {
     if (request !== this.#current) return
     this.#current = undefined
     this.#handler = undefined
+    request.taken()
     this.#since = this.#events.now()
     if (request.closes || (this.#isDeaf && this.#waiting.length === 0)) return this.leave()
     if (!request.isWhole) request.dropBody()

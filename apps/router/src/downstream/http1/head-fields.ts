@@ -1,3 +1,4 @@
+import { headerValue } from '../../exchange/headers.ts'
 import type { RequestHead } from '../downstream.ts'
 
 /**
@@ -6,20 +7,12 @@ import type { RequestHead } from '../downstream.ts'
  */
 export function asksForWebSocket({ method, rawHeaders }: RequestHead): boolean {
   if (method !== 'GET') return false
-  if (fieldValue(rawHeaders, 'transfer-encoding') !== undefined) return false
-  if (Number(fieldValue(rawHeaders, 'content-length') ?? 0) !== 0) return false
-  return fieldValue(rawHeaders, 'upgrade')?.toLowerCase() === 'websocket'
+  if (headerValue(rawHeaders, 'transfer-encoding') !== undefined) return false
+  if (Number(headerValue(rawHeaders, 'content-length') ?? 0) !== 0) return false
+  return headerValue(rawHeaders, 'upgrade')?.toLowerCase() === 'websocket'
 }
 
 /** The client sends its body when it is told to (RFC 9110, 10.1.1); one of HTTP/1.0 cannot be told. */
 export function expectsContinue({ httpVersion, rawHeaders }: RequestHead): boolean {
-  return httpVersion === '1.1' && fieldValue(rawHeaders, 'expect')?.toLowerCase() === '100-continue'
-}
-
-function fieldValue(rawHeaders: readonly string[], wanted: string): string | undefined {
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i] ?? ''
-    if (name.length === wanted.length && name.toLowerCase() === wanted) return rawHeaders[i + 1]
-  }
-  return undefined
+  return httpVersion === '1.1' && headerValue(rawHeaders, 'expect')?.toLowerCase() === '100-continue'
 }

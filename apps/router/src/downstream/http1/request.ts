@@ -96,9 +96,9 @@ export class Http1Request implements Downstream {
     return this.#answer.write(chunk)
   }
 
-  end(trailers: readonly [string, string][], onTaken: () => void): void {
-    if (!this.#answer.end(trailers)) return this.reset()
-    this.#connection.whenTaken(this, onTaken)
+  end(trailers: readonly [string, string][]): void {
+    if (this.#answer.end(trailers)) this.#connection.whenTaken(this)
+    else this.reset()
   }
 
   reset(): void {
@@ -133,6 +133,10 @@ export class Http1Request implements Downstream {
     this.#isFull = false
     this.#held = []
     this.#heldBytes = 0
+  }
+
+  taken(): void {
+    this.#events?.taken()
   }
 
   drained(): void {
