@@ -2,6 +2,7 @@ import { connect, type Socket } from 'node:net'
 import type { Call, CallHolder } from './call.ts'
 import { isOwnShortage } from './own-shortage.ts'
 import { mayLeaveBodyUnread } from './request-head.ts'
+import { readBufferAfter, toKeep } from './read-buffer.ts'
 import { RequestSender, type SenderEvents } from './request-sender.ts'
 import type { ResponseHead } from './response-head.ts'
 import { ResponseParser, type ResponseEvents } from './response-parser.ts'
@@ -46,6 +47,8 @@ export class Connection implements CallHolder, ResponseEvents, SenderEvents {
   #call: Call | undefined
   #head: ResponseHead | undefined
   #paused = false
+  /** How much came with the last read. */
+  #lastRead = 0
   /** When it is to leave the state connecting or idle at the latest, on the monotonic clock. */
   #deadline = performance.now() + connectTimeoutMs
 
@@ -57,13 +60,18 @@ export class Connection implements CallHolder, ResponseEvents, SenderEvents {
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: tcpKeepAliveMs,
+      onread: {
+        // The types know of one buffer only; a function that names the next one is as public.
+        buffer: this.#nextBuffer as unknown as Uint8Array,
+        callback: this.#onRead,
+      },
     })
     this.#owner = owner
     this.#socket = socket
     this.#sender = new RequestSender(socket, this)
     this.#call = call
     call.heldBy(this)
-    socket.on('connect', this.#onConnect).on('data', this.#onData).on('drain', this.#onDrain)
+    socket.on('connect', this.#onConnect).on('drain', this.#onDrain)
     socket.on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onClose)
   }
 
@@ -113,7 +121,7 @@ export class Connection implements CallHolder, ResponseEvents, SenderEvents {
 
   data(chunk: Buffer): void {
     const call = this.#call
-    if (!call || call.listener.data(chunk) || call !== this.#call) return
+    if (!call || call.listener.data(toKeep(chunk)) || call !== this.#call) return
     this.#paused = true
     this.#socket.pause()
   }
@@ -136,8 +144,8 @@ export class Connection implements CallHolder, ResponseEvents, SenderEvents {
     this.#call = undefined
     this.#state = 'tunnel'
     const socket = this.#socket.pause()
-    socket.off('data', this.#onData).off('drain', this.#onDrain).off('end', this.#onEnd)
-    if (rest.length > 0) socket.unshift(rest)
+    socket.off('drain', this.#onDrain).off('end', this.#onEnd)
+    if (rest.length > 0) socket.unshift(Buffer.from(rest))
     call?.upgrade(head.headers, socket)
   }
 
@@ -149,7 +157,19 @@ export class Connection implements CallHolder, ResponseEvents, SenderEvents {
     if (this.#call) this.#begin(this.#call)
   }
 
-  readonly #onData = (chunk: Buffer): void => {
+  readonly #nextBuffer = (): Buffer => readBufferAfter(this.#lastRead)
+
+  /** Returns false to read no more for now. */
+  readonly #onRead = (bytes: number, buffer: Uint8Array): boolean => {
+    this.#lastRead = bytes
+    const chunk = buffer.subarray(0, bytes) as Buffer
+    // Now it is a stream like any other.
+    if (this.#state === 'tunnel') return this.#socket.push(toKeep(chunk))
+    this.#onData(chunk)
+    return !this.#paused
+  }
+
+  #onData(chunk: Buffer): void {
     const call = this.#call
     // Before a byte of the request has left it cannot be an answer to it.
     if (!call?.written) return this.close('the replica spoke unasked')
