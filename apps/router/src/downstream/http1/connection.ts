@@ -6,12 +6,15 @@ import { asksForWebSocket } from './head-fields.ts'
 import {
   closeParser,
   goOn,
+  handleOf,
   methodName,
   on,
   openParser,
   switchProtocol,
+  type Handle,
   type NodeParser,
   type OnHeadersComplete,
+  type ParserError,
 } from './node-parser.ts'
 import { Http1Request } from './request.ts'
 import { endedEarly, headTooSlow, refusalOf } from './unparsed.ts'
@@ -64,6 +67,8 @@ export class Http1Connection {
   readonly #events: ConnectionEvents
   readonly #limits: Limits
   readonly #parser: NodeParser
+  /** What the parser reads from by itself; undefined when the socket brings the bytes. */
+  #handle: Handle | undefined
   /** The request that is being answered, and by whom. */
   #current: Http1Request | undefined
   #handler: RequestHandler | undefined
@@ -75,6 +80,8 @@ export class Http1Connection {
   #switching: Http1Request | undefined
   /** What is to be said of what cannot be understood. */
   #refusal: Refused | undefined
+  /** The parser stops behind a request that would switch. */
+  #hasStopped = false
   #isInHead = false
   #isNew = true
   /** What comes is of another protocol, or cannot be understood. */
@@ -99,6 +106,11 @@ export class Http1Connection {
     parser[on.body] = this.#onBody
     parser[on.messageComplete] = this.#onMessageComplete
     this.#parser = parser
+    this.#handle = handleOf(socket)
+    if (this.#handle) {
+      parser[on.execute] = this.#onExecute
+      parser.consume(this.#handle)
+    }
     socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain)
     socket.on('error', endsInClose).on('close', this.#onClose)
   }
@@ -113,8 +125,13 @@ export class Http1Connection {
     const pause = !this.#isLeaving && (this.#waiting.length > 0 || this.#current?.isFull === true)
     if (pause === this.#isPaused) return
     this.#isPaused = pause
-    if (pause) this.socket.pause()
-    else this.socket.resume()
+    if (pause) {
+      this.#handle?.readStop()
+      this.socket.pause()
+    } else {
+      this.socket.resume()
+      if (!this.socket.destroyed) this.#handle?.readStart()
+    }
   }
 
   /** Tells `request` when all of its answer has left, and goes on with the next one. */
@@ -128,6 +145,7 @@ export class Http1Connection {
     if (this.#isLeaving) return
     this.#isLeaving = true
     this.#since = this.#events.now()
+    this.#readBySocket()
     this.socket.end()
     this.readOrPause()
   }
@@ -164,8 +182,11 @@ export class Http1Connection {
     if (isQuiet && now - Math.max(this.#since, since) >= quietMs) this.leave()
   }
 
-  readonly #onData = (chunk: Buffer): void => {
+  readonly #onData = (chunk: Buffer): void => this.#parse(chunk)
+
+  #parse(chunk: Buffer): void {
     let rest = chunk
+    this.#hasStopped = false
     while (rest.length > 0 && !this.#isDeaf && !this.#isLeaving) {
       const read = this.#parser.execute(rest)
       if (typeof read !== 'number') this.#unparsed(refusalOf(read, rest))
@@ -174,6 +195,26 @@ export class Http1Connection {
     }
     this.#beginNext(rest)
     this.readOrPause()
+  }
+
+  /** The parser has read from the handle, as far as `read`. */
+  readonly #onExecute = (read: number | ParserError): void => {
+    if (this.#isLeaving) return
+    const stopped = typeof read !== 'number' || this.#hasStopped
+    // Seldom, since it is a copy.
+    const chunk = stopped ? this.#parser.getCurrentBuffer() : nothing
+    if (typeof read !== 'number') {
+      if (!this.#isDeaf) this.#unparsed(refusalOf(read, chunk))
+    } else if (stopped) return this.#parse(chunk.subarray(read))
+    this.#beginNext(nothing)
+    this.readOrPause()
+  }
+
+  /** From here on the socket brings the bytes. */
+  #readBySocket(): void {
+    if (this.#handle === undefined) return
+    this.#handle = undefined
+    this.#parser.unconsume()
   }
 
   readonly #onMessageBegin = (): void => {
@@ -212,6 +253,7 @@ export class Http1Connection {
     const isAlone = this.#current === undefined && this.#waiting.length === 0
     this.#waiting.push(request)
     if (!wantsSwitch) return goOn
+    this.#hasStopped = true
     if (isAlone && asksForWebSocket(head)) this.#switching = request
     else if (method !== 'CONNECT') return goOn
     this.#isDeaf = true
@@ -263,6 +305,7 @@ export class Http1Connection {
   }
 
   #offerSocket(rest: Buffer): UpgradeOffer {
+    this.#readBySocket()
     this.socket.off('data', this.#onData).off('end', this.#onEnd)
     return new UpgradeOffer(this.socket, rest)
   }

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module'
+import type { Socket } from 'node:net'
 
 /*
  * Node's own HTTP/1.1 parser (llhttp) without Node's server around it: decision 017. It has no public name; the
@@ -10,11 +11,17 @@ export type NodeParser = {
   initialize(type: number, resource: object, maxHeaderBytes: number, lenientFlags: number): void
   /** Returns how much was understood: less than all of it behind a request to switch protocols. */
   execute(chunk: Buffer): number | ParserError
-  /** The client has ended. Returns an error in the middle of something. */
-  finish(): ParserError | undefined
+  /** Reads from a socket's handle without a stream in between, until `unconsume`; tells of each read by `execute`. */
+  consume(handle: Handle): void
+  unconsume(): void
+  /** A copy of what is being read, from within `execute`. */
+  getCurrentBuffer(): Buffer
   close(): void
   [callback: number]: unknown
 }
+
+/** What a plain socket sits on. */
+export type Handle = { isStreamBase?: boolean; readStart(): void; readStop(): void }
 
 export type ParserError = Error & { code: string; bytesParsed?: number }
 
@@ -40,6 +47,7 @@ type ParserClass = {
   kOnHeadersComplete: number
   kOnBody: number
   kOnMessageComplete: number
+  kOnExecute: number
 }
 
 const internals = createRequire(import.meta.url)('_http_common') as {
@@ -54,6 +62,7 @@ export const on = {
   headersComplete: HTTPParser.kOnHeadersComplete,
   body: HTTPParser.kOnBody,
   messageComplete: HTTPParser.kOnMessageComplete,
+  execute: HTTPParser.kOnExecute,
 } as const
 
 /** What `headersComplete` returns: go on with a body if there is one, or leave what follows unread. */
@@ -70,6 +79,12 @@ export function methodName(number: number): string | undefined {
   return number === queryMethod ? 'QUERY' : undefined
 }
 
+/** The handle of a socket that a parser can read from; undefined when it has to be fed. */
+export function handleOf(socket: Socket): Handle | undefined {
+  const { _handle: handle, encrypted } = socket as Socket & { _handle?: Handle | null; encrypted?: boolean }
+  return handle?.isStreamBase && encrypted !== true ? handle : undefined
+}
+
 /** Strict, and with `maxHeaderBytes` for a whole head. */
 export function openParser(maxHeaderBytes: number): NodeParser {
   const parser = new HTTPParser()
@@ -79,6 +94,7 @@ export function openParser(maxHeaderBytes: number): NodeParser {
 
 /** Not from within one of its callbacks. */
 export function closeParser(parser: NodeParser): void {
+  parser.unconsume()
   parser.close()
 }
 
