@@ -1,15 +1,17 @@
-import { randomFillSync } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 
-/** A call of the generator costs as much for a few bytes as for many. */
-const pool = Buffer.allocUnsafe(4096)
-let used = pool.length
+/** A call of the generator costs as much for a few bytes as for many, and so does writing them down. */
+const poolBytes = 4096
+let pool = ''
+let used = 0
 
 /** Random bytes, at most 4,096, as twice as many hexadecimal digits. */
 export function randomHex(bytes: number): string {
-  if (used + bytes > pool.length) {
-    randomFillSync(pool)
+  const digits = bytes * 2
+  if (used + digits > pool.length) {
+    pool = randomBytes(poolBytes).toString('hex')
     used = 0
   }
-  used += bytes
-  return pool.toString('hex', used - bytes, used)
+  used += digits
+  return pool.slice(used - digits, used)
 }

@@ -1,4 +1,4 @@
-import { isFieldValue, isToken } from '../field-syntax.ts'
+import { isFieldValue, isToken, lineBegin } from '../field-syntax.ts'
 import type { UpstreamRequest } from './upstream.ts'
 
 /** `bodyBytes`: the length that the head names; undefined when the body goes in chunks. */
@@ -26,12 +26,13 @@ export function requestHead({
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i] ?? ''
     const value = headers[i + 1] ?? ''
-    if (!isToken(name) || !isFieldValue(value)) return undefined
+    const begin = lineBegin(name)
+    if (begin === undefined || !isFieldValue(value)) return undefined
     if (name.length === 14 && name.toLowerCase() === 'content-length') {
       if (length !== undefined || !wholeNumber.test(value)) return undefined
       length = Number(value)
     }
-    text += `${name}: ${value}\r\n`
+    text += `${begin}${value}\r\n`
   }
   if (upgrade) text += 'Connection: Upgrade\r\nUpgrade: websocket\r\n'
   if (body === null) {

@@ -1,7 +1,8 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import { isFieldValue, isToken } from '../../field-syntax.ts'
-import { httpDate } from './http-date.ts'
+import { isFieldValue, isToken, lineBegin } from '../../field-syntax.ts'
+import type { RequestHead } from '../downstream.ts'
+import { dateLine } from './http-date.ts'
 
 /*
  * Writes one answer to a client.
@@ -12,17 +13,11 @@ import { httpDate } from './http-date.ts'
  * ended     the last of it was given to the socket
  */
 
-/** What the request says about its answer. */
-export type AnswerTo = {
-  isHead: boolean
-  httpVersion: string
-}
-
 /** As much as is copied into one piece with the head at less cost than a second piece has. */
 const maxHeldBytes = 4096
 /** Tells clients for how long a quiet connection stays theirs. */
-const keepsOpen = 'Connection: keep-alive\r\nKeep-Alive: timeout=75\r\n'
-const closes = 'Connection: close\r\n'
+const keepsOpen = 'Connection: keep-alive\r\nKeep-Alive: timeout=75\r\n\r\n'
+const closes = 'Connection: close\r\n\r\n'
 const continues = 'HTTP/1.1 100 Continue\r\n\r\n'
 
 /** How the client finds the end of the body. */
@@ -30,7 +25,7 @@ type Framing = 'none' | 'length' | 'chunks' | 'close'
 
 export class AnswerWriter {
   readonly #socket: Socket
-  readonly #to: AnswerTo
+  readonly #request: RequestHead
   /** The head while it is held back; undefined before and after. */
   #head: string | undefined
   #held: Buffer | undefined
@@ -40,11 +35,12 @@ export class AnswerWriter {
   #begun = false
   #ended = false
   /** The connection ends with this answer: decided before its head is written, or said by how it is framed. */
-  closes = false
+  closes: boolean
 
-  constructor(socket: Socket, to: AnswerTo) {
+  constructor(socket: Socket, request: RequestHead, closes: boolean) {
     this.#socket = socket
-    this.#to = to
+    this.#request = request
+    this.closes = closes
   }
 
   get begun(): boolean {
@@ -69,26 +65,27 @@ export class AnswerWriter {
     for (let i = 0; i + 1 < headers.length; i += 2) {
       const name = headers[i] ?? ''
       const value = headers[i + 1] ?? ''
-      if (!isToken(name) || !isFieldValue(value)) return false
+      const begin = lineBegin(name)
+      if (begin === undefined || !isFieldValue(value)) return false
       if (name.length === 14 && name.toLowerCase() === 'content-length') length = value
       else if (name.length === 4 && name.toLowerCase() === 'date') hasDate = true
-      head += `${name}: ${value}\r\n`
+      head += `${begin}${value}\r\n`
     }
-    if (!hasDate) head += `Date: ${httpDate()}\r\n`
+    if (!hasDate) head += dateLine()
     this.#frame(status, length)
     if (this.#framing === 'chunks') head += 'Transfer-Encoding: chunked\r\n'
-    this.#head = `${head}${this.closes ? closes : keepsOpen}\r\n`
+    this.#head = head + (this.closes ? closes : keepsOpen)
     this.#begun = true
     flushLater(this)
     return true
   }
 
   #frame(status: number, length: string | undefined): void {
-    if (this.#to.isHead || status === 204 || status === 304) this.#framing = 'none'
+    if (this.#request.method === 'HEAD' || status === 204 || status === 304) this.#framing = 'none'
     else if (length !== undefined) {
       this.#framing = 'length'
       this.#left = Number(length)
-    } else if (this.#to.httpVersion === '1.1') this.#framing = 'chunks'
+    } else if (this.#request.httpVersion === '1.1') this.#framing = 'chunks'
     else {
       this.#framing = 'close'
       this.closes = true

@@ -246,7 +246,7 @@ export class Http1Connection {
     const httpVersion = minor === 1 && major === 1 ? '1.1' : `${major}.${minor}`
     const head = { method, url: url ?? this.#url, httpVersion, rawHeaders }
     this.#isInHead = false
-    this.#headers = []
+    if (headers === undefined) this.#headers = []
     this.#url = ''
     const request = new Http1Request(this, head, keepsConnection)
     this.#coming = request

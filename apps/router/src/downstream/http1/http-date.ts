@@ -1,12 +1,12 @@
-let date = ''
-let dateIsFor = 0
+let line = ''
+let lineIsFor = 0
 
-/** Now, as the Date header has it (RFC 9110, 5.6.7). */
-export function httpDate(): string {
+/** The Date header for an answer of now (RFC 9110, 6.6.1). */
+export function dateLine(): string {
   const second = Math.floor(Date.now() / 1000)
-  if (second !== dateIsFor) {
-    dateIsFor = second
-    date = new Date(second * 1000).toUTCString()
+  if (second !== lineIsFor) {
+    lineIsFor = second
+    line = `Date: ${new Date(second * 1000).toUTCString()}\r\n`
   }
-  return date
+  return line
 }

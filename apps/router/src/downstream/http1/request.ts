@@ -6,6 +6,8 @@ import type { Http1Connection } from './connection.ts'
 
 /** So much of a body is kept while nobody reads it, and no more is taken from the client. */
 const maxHeldBytes = 64 * 1024
+/** Most requests have no body. */
+const none: Buffer[] = []
 
 /**
  * One request on a connection, behind those before it: its body as it comes, and its answer. It stands for the
@@ -20,7 +22,7 @@ export class Http1Request implements Downstream {
   #events: DownstreamEvents | undefined
   #sink: BodySink | undefined
   /** What came while nobody read. */
-  #held: Buffer[] = []
+  #held: Buffer[] = none
   #heldBytes = 0
   #isWhole = false
   #isBroken = false
@@ -32,11 +34,7 @@ export class Http1Request implements Downstream {
   constructor(connection: Http1Connection, head: RequestHead, keepsConnection: boolean) {
     this.head = head
     this.#connection = connection
-    this.#answer = new AnswerWriter(connection.socket, {
-      isHead: head.method === 'HEAD',
-      httpVersion: head.httpVersion,
-    })
-    this.#answer.closes = !keepsConnection
+    this.#answer = new AnswerWriter(connection.socket, head, !keepsConnection)
   }
 
   get peer(): Peer {
@@ -69,7 +67,7 @@ export class Http1Request implements Downstream {
     const waits = this.#heldBytes === 0 && !this.#isWhole && expectsContinue(this.head)
     if (waits) this.#answer.writeContinue()
     const held = this.#held
-    this.#held = []
+    this.#held = none
     this.#heldBytes = 0
     for (const chunk of held) if (!sink.data(chunk)) this.#isFull = true
     if (this.#isWhole) sink.end()
@@ -112,6 +110,7 @@ export class Http1Request implements Downstream {
       if (!this.#sink.data(chunk)) this.#isFull = true
       return
     }
+    if (this.#held === none) this.#held = []
     this.#held.push(chunk)
     this.#heldBytes += chunk.length
   }
@@ -131,7 +130,7 @@ export class Http1Request implements Downstream {
   dropBody(): void {
     this.#isUnwanted = true
     this.#isFull = false
-    this.#held = []
+    this.#held = none
     this.#heldBytes = 0
   }
 
