@@ -1,4 +1,4 @@
-import type { Http1Connection } from './downstream/http1/connection.ts'
+import type { ClientConnection } from './downstream/client-connection.ts'
 import type { Exchange } from './exchange/exchange.ts'
 
 /** How late a deadline of a connection may be kept. */
@@ -6,7 +6,7 @@ const tendMs = 1000
 
 /** The connections of clients, and what is under way for them. */
 export class Connections {
-  readonly #connections = new Set<Http1Connection>()
+  readonly #connections = new Set<ClientConnection>()
   /** Also those of clients that are gone: their apps may still be at work. */
   readonly #exchanges = new Set<Exchange>()
   #tending: NodeJS.Timeout | undefined
@@ -25,12 +25,12 @@ export class Connections {
     return this.#exchanges
   }
 
-  opened(connection: Http1Connection): void {
+  opened(connection: ClientConnection): void {
     if (this.#connections.size === 0) this.#tending = setInterval(this.#tend, tendMs).unref()
     this.#connections.add(connection)
   }
 
-  closed(connection: Http1Connection): void {
+  closed(connection: ClientConnection): void {
     this.#connections.delete(connection)
     if (this.#connections.size === 0) clearInterval(this.#tending)
   }

@@ -1,11 +1,15 @@
 import * as net from 'node:net'
-import { createServer as createTlsServer } from 'node:tls'
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import type { Connections } from './connections.ts'
+import { FirstBytes, type FirstBytesEvents } from './downstream/first-bytes.ts'
 import { Http1Connection, type ConnectionEvents, type Limits } from './downstream/http1/connection.ts'
 import { refuseUnparsed } from './downstream/http1/unparsed.ts'
+import { Http2Session, type SessionEvents } from './downstream/http2/session.ts'
+import type { Downstream } from './downstream/downstream.ts'
 import type { AccessLine } from './exchange/access-line.ts'
 import { peerOf } from './exchange/asker.ts'
 import { Exchange, type ExchangeContext } from './exchange/exchange.ts'
+import type { Refused } from './exchange/request-check.ts'
 import type { CertificateChoice } from './tls/certificate-choice.ts'
 import { tlsOptions } from './tls/tls-options.ts'
 
@@ -31,26 +35,73 @@ export type Edge = {
 
 /**
  * A server for clients, one per place, with its connections among those of `edge`; it does not listen yet. With
- * `certificates` it speaks TLS, and ends a handshake for a host that none of them is for.
+ * `certificates` it speaks TLS, and ends a handshake for a host that none of them is for; there the client chooses
+ * between HTTP/2 and HTTP/1.1 within the handshake, elsewhere by what it says first.
  */
 export function createEdgeServer(edge: Edge, certificates?: () => CertificateChoice): net.Server {
-  const { context, connections, trustedProxies } = edge
-  const events: ConnectionEvents = {
-    now: () => performance.now(),
-    isDraining: () => edge.isDraining(),
-    onRequest(request, refusal) {
-      const exchange = new Exchange(context, request)
-      exchange.begin(refusal)
-      return exchange
+  const { connections } = edge
+  const open = openers(edge)
+  const options = { allowHalfOpen: true, noDelay: true }
+  if (certificates) {
+    const accept = (socket: TLSSocket) =>
+      socket.alpnProtocol === 'h2' ? open.http2(socket) : open.http1(socket)
+    return createTlsServer({ ...options, ...tlsOptions(certificates) }, accept)
+  }
+  const events: FirstBytesEvents = {
+    now,
+    onKnown(first, protocol, bytes) {
+      const { socket } = first
+      if (protocol === 'http1') open.http1(socket).read(bytes)
+      else {
+        // What is put back must not flow away before the session reads.
+        socket.pause()
+        socket.unshift(bytes)
+        open.http2(socket)
+      }
+      connections.closed(first)
     },
+    onClosed: (first) => connections.closed(first),
+  }
+  return net.createServer(options, (socket) =>
+    connections.opened(new FirstBytes(socket, limits.headMs, events)),
+  )
+}
+
+/** How a connection begins once its protocol is known. */
+function openers(edge: Edge) {
+  const { context, connections, trustedProxies } = edge
+
+  function begin(request: Downstream, refusal: Refused | undefined): Exchange {
+    const exchange = new Exchange(context, request)
+    exchange.begin(refusal)
+    return exchange
+  }
+  const http1Events: ConnectionEvents = {
+    now,
+    isDraining: () => edge.isDraining(),
+    onRequest: begin,
     onUnparsed: (socket, refusal) => edge.onRefused(refuseUnparsed(socket, refusal)),
     onClosed: (connection) => connections.closed(connection),
   }
-  const accept = (socket: net.Socket): void =>
-    connections.opened(new Http1Connection(socket, peerOf(socket, trustedProxies), limits, events))
-  const options = { allowHalfOpen: true, noDelay: true }
-  if (!certificates) return net.createServer(options, accept)
-  return createTlsServer({ ...options, ...tlsOptions(certificates) }, accept)
+  const http2Events: SessionEvents = {
+    now,
+    onRequest: begin,
+    onClosed: (session) => connections.closed(session),
+  }
+  return {
+    http1(socket: net.Socket): Http1Connection {
+      const connection = new Http1Connection(socket, peerOf(socket, trustedProxies), limits, http1Events)
+      connections.opened(connection)
+      return connection
+    },
+    http2(socket: net.Socket): void {
+      connections.opened(new Http2Session(socket, peerOf(socket, trustedProxies), limits, http2Events))
+    },
+  }
+}
+
+function now(): number {
+  return performance.now()
 }
 
 /** Begins to accept at `place`; resolves with the port. */

@@ -138,7 +138,7 @@ const refused: [string, string, number][] = [
   ['HTTP/1.1x', `GET / HTTP/1.1x\r\n${host}\r\n`, 400],
   ['a tab in the request line', `GET\t/ HTTP/1.1\r\n${host}\r\n`, 400],
   ['HTTP/9.9', `GET / HTTP/9.9\r\n${host}\r\n`, 400],
-  ['the HTTP/2 preface', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
+  ['a preface of HTTP/2 with a Host', `PRI * HTTP/2.0\r\n${host}\r\nSM\r\n\r\n`, 400],
   ['a PROXY preface', `PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n${get(host)}`, 400],
   ['a target of 64 KiB', `GET /${'a'.repeat(65_536)} HTTP/1.1\r\n${host}\r\n`, 414],
   ['a target of 9 KiB', `GET /${'a'.repeat(9216)} HTTP/1.1\r\n${host}\r\n`, 414],

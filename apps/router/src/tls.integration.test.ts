@@ -11,6 +11,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { type ClientOptions, WebSocket, WebSocketServer } from 'ws'
 import { makeCertificates, type Certificates } from '../../../test/support/certificates.ts'
 import { ask, startApp, startEdge, type App, type Edge } from './testing/edge.ts'
+import { askHttp2, openSession } from './testing/http2.ts'
 import { aReplica, aRevision } from './testing/routes.ts'
 
 const host = 'hello.localhost'
@@ -81,11 +82,18 @@ async function get(port: number, path = '/'): Promise<{ status: number | undefin
 }
 
 /** A handshake only. */
-async function shake(port: number, options: { servername?: string; maxVersion?: 'TLSv1.1' } = {}) {
+async function shake(
+  port: number,
+  options: { servername?: string; maxVersion?: 'TLSv1.1'; ALPNProtocols?: string[] } = {},
+) {
   const socket: TLSSocket = connect({ host: '127.0.0.1', port, ca: authority, servername: host, ...options })
   try {
     await once(socket, 'secureConnect')
-    return { certificate: socket.getPeerCertificate(), protocol: socket.getProtocol() }
+    return {
+      certificate: socket.getPeerCertificate(),
+      protocol: socket.getProtocol(),
+      alpn: socket.alpnProtocol,
+    }
   } finally {
     socket.destroy()
   }
@@ -123,6 +131,20 @@ describe('over TLS', () => {
     expect(said.toString()).toBe('hello')
     socket.close()
     await once(socket, 'close')
+  })
+
+  test('a client that knows HTTP/2 gets it, and one that does not gets HTTP/1.1', async () => {
+    const port = await open()
+    const session = await openSession(`https://127.0.0.1:${port}`, { ca: authority, servername: host })
+    const { status, body } = await askHttp2(session, { ':authority': host, ':path': '/over?h2' })
+    session.destroy()
+    expect(status).toBe(200)
+    expect(JSON.parse(body)).toMatchObject({
+      url: '/over?h2',
+      headers: { host, 'x-forwarded-proto': 'https' },
+    })
+    expect((await shake(port, { ALPNProtocols: ['http/1.1'] })).alpn).toBe('http/1.1')
+    expect((await shake(port)).alpn).toBe(false)
   })
 
   test('an answer that breaks off is no whole answer', async () => {

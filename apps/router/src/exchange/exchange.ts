@@ -92,7 +92,7 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
   begin(refusal?: Refused): void {
     this.#context.onBegin(this)
     this.#downstream.listen(this)
-    const accepted = refusal ?? checkRequest(this.#downstream.head)
+    const accepted = refusal ?? checkRequest(this.#downstream.head, this.#downstream.isWhole)
     if (accepted.kind === 'refused') return this.#fail(accepted)
     this.#accepted = accepted
     if (accepted.bodyBytes > 0) this.#body = new RequestBody(this.#downstream)

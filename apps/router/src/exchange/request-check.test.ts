@@ -3,7 +3,7 @@ import { hostName } from './host-name.ts'
 import { checkRequest } from './request-check.ts'
 
 const check = (url: string, rawHeaders: string[] = ['Host', 'a.localhost'], method = 'GET') =>
-  checkRequest({ method, url, httpVersion: '1.1', rawHeaders })
+  checkRequest({ method, url, httpVersion: '1.1', rawHeaders }, true)
 
 describe('a host is compared', () => {
   test.each([

@@ -5,6 +5,7 @@ import { hostName } from './host-name.ts'
 
 export const maxUriBytes = 8 * 1024
 const maxHeaders = 100
+const spokenVersions = new Set(['2.0', '1.1', '1.0'])
 
 /**
  * A request that may be routed: `target` is in origin form and goes to the app byte for byte. `bodyBytes` is 0
@@ -16,10 +17,13 @@ export type Refused = { kind: 'refused'; code: ErrorCode; detail: string }
 
 /**
  * Refuses what two parsers might read in two ways (reliability: smuggling). Node's parser, in strict mode, has
- * refused most of it before; this is about what it lets pass.
+ * refused most of it before; this is about what it lets pass. `isWhole`: all of the request has come.
  */
-export function checkRequest({ method, url, httpVersion, rawHeaders }: RequestHead): Accepted | Refused {
-  if (httpVersion !== '1.1' && httpVersion !== '1.0') return refused('Only HTTP/1.1 and HTTP/1.0 are spoken.')
+export function checkRequest(
+  { method, url, httpVersion, rawHeaders }: RequestHead,
+  isWhole: boolean,
+): Accepted | Refused {
+  if (!spokenVersions.has(httpVersion)) return refused('Only HTTP/2, HTTP/1.1 and HTTP/1.0 are spoken.')
   if (method === '' || method === 'CONNECT' || method === 'TRACE')
     return { kind: 'refused', code: 'method-not-allowed', detail: `${method} is not allowed.` }
   if (url.length > maxUriBytes)
@@ -27,7 +31,7 @@ export function checkRequest({ method, url, httpVersion, rawHeaders }: RequestHe
   if (rawHeaders.length / 2 > maxHeaders)
     return { kind: 'refused', code: 'headers-too-large', detail: 'The request has more than 100 headers.' }
 
-  const expected = httpVersion === '1.1' ? valuesOf(rawHeaders, 'expect') : []
+  const expected = httpVersion === '1.0' ? [] : valuesOf(rawHeaders, 'expect')
   if (expected.some((value) => value.toLowerCase() !== '100-continue'))
     return {
       kind: 'refused',
@@ -38,14 +42,18 @@ export function checkRequest({ method, url, httpVersion, rawHeaders }: RequestHe
   const hostHeader = onlyValue(rawHeaders, 'host')
   const host = hostHeader === undefined ? undefined : hostName(hostHeader)
   if (host === undefined) return refused('The request needs exactly one valid Host header.')
-  const framing = checkFraming(rawHeaders, httpVersion)
+  const framing = checkFraming(rawHeaders, httpVersion, isWhole)
   if (typeof framing === 'string') return refused(framing)
   const target = originForm(url, host, method)
   if (target === undefined) return refused('The request target is not acceptable.')
   return { kind: 'accepted', host, target, bodyBytes: framing.bodyBytes }
 }
 
-function checkFraming(rawHeaders: readonly string[], httpVersion: string): string | { bodyBytes: number } {
+function checkFraming(
+  rawHeaders: readonly string[],
+  httpVersion: string,
+  isWhole: boolean,
+): string | { bodyBytes: number } {
   const lengths = valuesOf(rawHeaders, 'content-length')
   const codings = valuesOf(rawHeaders, 'transfer-encoding')
   if (lengths.length + codings.length > 1) return 'The length of the body is given more than once.'
@@ -54,7 +62,14 @@ function checkFraming(rawHeaders: readonly string[], httpVersion: string): strin
   if (length !== undefined && !/^[0-9]{1,15}$/.test(length)) return 'Content-Length is not a number.'
   if (coding !== undefined && httpVersion === '1.0') return 'HTTP/1.0 has no Transfer-Encoding.'
   if (coding !== undefined && coding.toLowerCase() !== 'chunked') return 'Transfer-Encoding must be chunked.'
+  if (httpVersion === '2.0') return checkFrames(length, isWhole)
   return { bodyBytes: coding === undefined ? Number(length ?? 0) : Number.POSITIVE_INFINITY }
+}
+
+/** In HTTP/2 frames tell where a body ends, and a length has to agree with them. */
+function checkFrames(length: string | undefined, isWhole: boolean): string | { bodyBytes: number } {
+  if (isWhole && Number(length ?? 0) > 0) return 'Content-Length names a body that is not there.'
+  return { bodyBytes: isWhole ? 0 : Number(length ?? Number.POSITIVE_INFINITY) }
 }
 
 /** Printable ASCII; no space, no fragment, and no bytes above it, as Node's parser has it (RFC 3986, 2). */

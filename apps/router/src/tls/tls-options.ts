@@ -9,7 +9,7 @@ export function tlsOptions(certificates: () => CertificateChoice): TlsOptions {
   return {
     minVersion: 'TLSv1.2',
     honorCipherOrder: true,
-    ALPNProtocols: ['http/1.1'],
+    ALPNProtocols: ['h2', 'http/1.1'],
     handshakeTimeout: handshakeTimeoutMs,
     SNICallback(host, done) {
       const certificate = certificates().for(host)

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Refused } from '../../exchange/request-check.ts'
 import { UpgradeOffer } from '../../exchange/upgrade-offer.ts'
+import type { ClientConnection } from '../client-connection.ts'
 import type { Peer } from '../downstream.ts'
 import { asksForWebSocket } from './head-fields.ts'
 import {
@@ -61,7 +62,7 @@ export type Limits = {
 const unreadBodyMs = 1000
 const nothing = Buffer.alloc(0)
 
-export class Http1Connection {
+export class Http1Connection implements ClientConnection {
   readonly socket: Socket
   readonly peer: Peer
   readonly #events: ConnectionEvents
@@ -115,6 +116,11 @@ export class Http1Connection {
     socket.on('error', endsInClose).on('close', this.#onClose)
   }
 
+  /** Takes what has come before anybody knew the protocol. */
+  read(first: Buffer): void {
+    this.#onData(first)
+  }
+
   /** Nothing may be asked behind the answer that is about to be given. */
   get mustClose(): boolean {
     return (this.#isDeaf || this.#events.isDraining()) && this.#waiting.length === 0
@@ -162,7 +168,6 @@ export class Http1Connection {
     this.socket.destroy()
   }
 
-  /** Ends what has taken too long at `now`. */
   tend(now: number): void {
     const elapsed = now - this.#since
     if (this.#isLeaving) {
@@ -176,7 +181,6 @@ export class Http1Connection {
     } else if (elapsed >= (this.#isNew ? this.#limits.headMs : this.#limits.quietMs)) this.socket.destroy()
   }
 
-  /** Ends it when it has been quiet for `quietMs` at `now`, counted from `since` at the earliest. */
   closeQuiet(now: number, quietMs: number, since: number): void {
     const isQuiet = this.#current === undefined && !this.#isInHead && !this.#isLeaving
     if (isQuiet && now - Math.max(this.#since, since) >= quietMs) this.leave()
