@@ -1,8 +1,8 @@
 import { hostname } from 'node:os'
 import type { BlockList } from 'node:net'
-import { defaultQueueLimit } from './admission/revision-queue.ts'
 import type { EdgePlace } from './edge-server.ts'
 import { parseTrustedProxies } from './exchange/asker.ts'
+import { limitsFrom, type EdgeLimits } from './limits.ts'
 import { upstreamClients, type UpstreamClient } from './upstream/upstream-client.ts'
 
 const defaultEdgePort = 8080
@@ -26,8 +26,7 @@ export type RouterConfig = Readonly<{
   /** What speaks HTTP to replicas. */
   upstreamClient: UpstreamClient
   drainMs: number
-  /** How many requests may wait for one revision. */
-  queueLimit: number
+  limits: EdgeLimits
   logLevel: string
 }>
 
@@ -76,7 +75,7 @@ export function parseConfig(env: NodeJS.ProcessEnv): RouterConfig {
   if (tlsPort !== undefined && tlsFolder === '')
     problems.push('BERTH_TLS_PORT needs BERTH_TLS_FOLDER, the folder of the certificates')
   const drainSeconds = whole('BERTH_ROUTER_DRAIN_SECONDS', defaultDrainSeconds, 0, 86_400)
-  const queueLimit = whole('BERTH_ROUTER_QUEUE_LIMIT', defaultQueueLimit, 1, 1_000_000)
+  const limits = limitsFrom(({ variable, standard, least, most }) => whole(variable, standard, least, most))
   const logLevel = env['BERTH_LOG_LEVEL'] ?? 'info'
   if (!logLevels.includes(logLevel))
     problems.push(`BERTH_LOG_LEVEL is "${logLevel}" and must be one of ${logLevels.join(', ')}`)
@@ -113,7 +112,7 @@ export function parseConfig(env: NodeJS.ProcessEnv): RouterConfig {
           },
     upstreamClient: upstreamClient ?? 'own',
     drainMs: drainSeconds * 1000,
-    queueLimit,
+    limits,
     logLevel,
   })
 }

@@ -1,8 +1,9 @@
 import * as net from 'node:net'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
+import type { ConnectionPlaces } from './connection-places.ts'
 import type { Connections } from './connections.ts'
 import { FirstBytes, type FirstBytesEvents } from './downstream/first-bytes.ts'
-import { Http1Connection, type ConnectionEvents, type Limits } from './downstream/http1/connection.ts'
+import { Http1Connection, type ConnectionEvents } from './downstream/http1/connection.ts'
 import { refuseUnparsed } from './downstream/http1/unparsed.ts'
 import { Http2Session, type SessionEvents } from './downstream/http2/session.ts'
 import type { Downstream } from './downstream/downstream.ts'
@@ -13,12 +14,6 @@ import type { Refused } from './exchange/request-check.ts'
 import type { CertificateChoice } from './tls/certificate-choice.ts'
 import { tlsOptions } from './tls/tls-options.ts'
 
-const limits: Limits = {
-  maxHeaderBytes: 16 * 1024,
-  headMs: 10_000,
-  // Longer than what load balancers in front of it keep connections for.
-  quietMs: 75_000,
-}
 const backlog = 4096
 
 /** Where the edge listens: a descriptor that somebody has bound, or an address. */
@@ -28,6 +23,7 @@ export type Edge = {
   context: ExchangeContext
   connections: Connections
   trustedProxies: net.BlockList
+  places: ConnectionPlaces
   isDraining(): boolean
   /** Something was refused that never became a request. */
   onRefused(line: AccessLine): void
@@ -39,14 +35,18 @@ export type Edge = {
  * between HTTP/2 and HTTP/1.1 within the handshake, elsewhere by what it says first.
  */
 export function createEdgeServer(edge: Edge, certificates?: () => CertificateChoice): net.Server {
-  const { connections } = edge
+  const { connections, context, places, trustedProxies } = edge
   const open = openers(edge)
+  const admit = (socket: net.Socket) => places.admit(socket, peerOf(socket, trustedProxies))
   const options = { allowHalfOpen: true, noDelay: true }
   if (certificates) {
     const accept = (socket: TLSSocket) =>
       socket.alpnProtocol === 'h2' ? open.http2(socket) : open.http1(socket)
-    return createTlsServer({ ...options, ...tlsOptions(certificates) }, accept)
+    const server = createTlsServer({ ...options, ...tlsOptions(certificates) }, accept)
+    server.prependListener('connection', admit)
+    return server
   }
+  const waitMs = context.limits.headSeconds * 1000
   const events: FirstBytesEvents = {
     now,
     onKnown(first, protocol, bytes) {
@@ -62,14 +62,15 @@ export function createEdgeServer(edge: Edge, certificates?: () => CertificateCho
     },
     onClosed: (first) => connections.closed(first),
   }
-  return net.createServer(options, (socket) =>
-    connections.opened(new FirstBytes(socket, limits.headMs, events)),
-  )
+  return net.createServer(options, (socket) => {
+    if (admit(socket)) connections.opened(new FirstBytes(socket, waitMs, events))
+  })
 }
 
 /** How a connection begins once its protocol is known. */
 function openers(edge: Edge) {
   const { context, connections, trustedProxies } = edge
+  const { limits } = context
 
   function begin(request: Downstream, refusal: Refused | undefined): Exchange {
     const exchange = new Exchange(context, request)

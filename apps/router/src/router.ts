@@ -10,6 +10,7 @@ import { openLeaderChannel } from './channel/leader-channel.ts'
 import { openLeaderLink } from './channel/leader-link.ts'
 import { startReporting } from './channel/reporting.ts'
 import type { RouterConfig } from './config.ts'
+import { ConnectionPlaces } from './connection-places.ts'
 import { Connections } from './connections.ts'
 import { assertParserFits } from './downstream/http1/node-parser.ts'
 import { createEdgeServer, listenAt, listenAtAll } from './edge-server.ts'
@@ -65,7 +66,7 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
   const givenBack = new Set<string>()
   const revisions: Revisions = new Revisions({
     slots,
-    queueLimit: config.queueLimit,
+    queueLimit: config.limits.queueLimit,
     onGaveBack(revision) {
       // Told once per turn of the event loop, with everything that ended in it.
       if (givenBack.size === 0) setImmediate(tellGivenBack)
@@ -174,6 +175,7 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
   const context: ExchangeContext = {
     table: () => table,
     revisions,
+    limits: config.limits,
     securePort: config.tls?.redirectTo,
     random: Math.random,
     onBegin: (exchange) => connections.begin(exchange),
@@ -186,6 +188,7 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
     context,
     connections,
     trustedProxies: config.trustedProxies,
+    places: new ConnectionPlaces(config.limits),
     isDraining: () => draining,
     onRefused: record,
   }

@@ -48,6 +48,8 @@ export const revisionRoute = z.object({
   serviceUid: z.string(),
   concurrency: z.int(),
   timeoutMs: z.number(),
+  /** Of a request's body; absent when there is no limit. */
+  maxRequestBytes: z.number().optional(),
   queueDeadlineMs: z.number(),
   atMaxScale: z.boolean(),
   blocked: z.object({ reason: z.string(), message: z.string() }).nullable(),

@@ -58,6 +58,8 @@ export const revisionTemplate = z.strictObject({
   /** In-flight requests that one replica may have; 0 is unlimited. */
   concurrency: z.int().min(0).max(1000),
   timeoutSeconds: z.int().min(1).max(3600),
+  /** Of a request's body; absent when there is no limit. */
+  maxRequestBytes: z.int().positive().optional(),
   pool: z.string(),
   nodeSelector: z.record(z.string(), z.string()),
 })

@@ -25,6 +25,7 @@ type TemplateFields = Pick<
   | 'memory'
   | 'concurrency'
   | 'timeoutSeconds'
+  | 'maxRequestBytes'
   | 'volumes'
   | 'readinessProbe'
   | 'startupProbe'
@@ -47,8 +48,9 @@ export function toTemplate(spec: TemplateFields): RevisionTemplate {
     ...(spec.startupProbe && { startupProbe: toProbeTemplate(spec.startupProbe) }),
     ...(spec.livenessProbe && { livenessProbe: toProbeTemplate(spec.livenessProbe) }),
   }
-  const { concurrency, timeoutSeconds, pool, nodeSelector } = spec
-  return { kind: 'http', containers: [container], concurrency, timeoutSeconds, pool, nodeSelector }
+  const { concurrency, timeoutSeconds, maxRequestBytes, pool, nodeSelector } = spec
+  const limits = { timeoutSeconds, ...(maxRequestBytes !== undefined && { maxRequestBytes }) }
+  return { kind: 'http', containers: [container], concurrency, ...limits, pool, nodeSelector }
 }
 
 /** The flat fields of a template. */
@@ -65,6 +67,7 @@ export function fromTemplate(template: RevisionTemplate) {
     memory: formatMemory(container.resources.memory),
     concurrency: template.concurrency,
     timeoutSeconds: template.timeoutSeconds,
+    ...(template.maxRequestBytes !== undefined && { maxRequestBytes: template.maxRequestBytes }),
     volumes: container.volumes ?? [],
     ...(readinessProbe && { readinessProbe: fromProbeTemplate(readinessProbe) }),
     ...(startupProbe && { startupProbe: fromProbeTemplate(startupProbe) }),

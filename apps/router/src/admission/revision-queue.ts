@@ -16,7 +16,6 @@ export type Waiter = {
   refuse(refusal: Refusal): void
 }
 
-export const defaultQueueLimit = 10_000
 const maxQueuedBytes = 64 * 1024 * 1024
 
 type Place = { waiter: Waiter; timer: NodeJS.Timeout }

@@ -3,7 +3,8 @@ import type { Upstream } from '../upstream/upstream.ts'
 import { affinityToken } from './affinity-token.ts'
 import { balanceFor, type Balance } from './balance.ts'
 import { Replica, type Claim, type SlotOwner } from './replica.ts'
-import { defaultQueueLimit, RevisionQueue, type Refusal, type Waiter } from './revision-queue.ts'
+import { standardLimits } from '../limits.ts'
+import { RevisionQueue, type Refusal, type Waiter } from './revision-queue.ts'
 import type { Slots } from './slots.ts'
 
 /**
@@ -59,7 +60,7 @@ export class RevisionAdmission implements SlotOwner {
   constructor(route: RevisionRoute, events: RevisionEvents) {
     this.#route = route
     this.#events = events
-    this.#queue = new RevisionQueue(events.queueLimit ?? defaultQueueLimit)
+    this.#queue = new RevisionQueue(events.queueLimit ?? standardLimits.queueLimit)
     this.#balance = balanceFor(route.concurrency)
     this.#loadSince = this.#reportedAt = events.now()
     this.update(route)

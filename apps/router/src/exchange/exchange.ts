@@ -5,6 +5,7 @@ import type { Claim, ReplicaUser } from '../admission/replica.ts'
 import type { RevisionAdmission } from '../admission/revision.ts'
 import type { Revisions } from '../admission/revisions.ts'
 import type { Downstream, DownstreamEvents } from '../downstream/downstream.ts'
+import type { EdgeLimits } from '../limits.ts'
 import type { RouteTable } from '../routes/route-table.ts'
 import { pickByWeight } from '../routes/weighted-pick.ts'
 import type { UpstreamCall, UpstreamFailure, UpstreamListener } from '../upstream/upstream.ts'
@@ -38,6 +39,7 @@ import { joinTunnel } from './tunnel.ts'
 export type ExchangeContext = {
   table(): RouteTable | undefined
   revisions: Revisions
+  limits: EdgeLimits
   /** Requests without TLS are sent to this port; undefined when they are served as they are. */
   securePort?: number | undefined
   random(): number
@@ -92,7 +94,8 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
   begin(refusal?: Refused): void {
     this.#context.onBegin(this)
     this.#downstream.listen(this)
-    const accepted = refusal ?? checkRequest(this.#downstream.head, this.#downstream.isWhole)
+    const accepted =
+      refusal ?? checkRequest(this.#downstream.head, this.#downstream.isWhole, this.#context.limits)
     if (accepted.kind === 'refused') return this.#fail(accepted)
     this.#accepted = accepted
     if (accepted.bodyBytes > 0) this.#body = new RequestBody(this.#downstream)
@@ -106,7 +109,12 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
     if (this.#isSticky) this.#affinity = readAffinity(this.#downstream.head.rawHeaders)
     this.#revision = this.#revisionOf(route)
     if (!this.#revision) return this.#fail({ kind: 'unknown-revision' })
-    const { timeoutMs } = this.#revision.route
+    const { timeoutMs, maxRequestBytes: maxBytes } = this.#revision.route
+    if (maxBytes !== undefined) {
+      if (accepted.bodyBytes > maxBytes && accepted.bodyBytes !== Number.POSITIVE_INFINITY)
+        return this.#fail({ kind: 'body-too-large', maxBytes })
+      this.#body?.limit(maxBytes, () => this.#breakRequest({ kind: 'body-too-large', maxBytes }))
+    }
     this.#timer = setTimeout(() => this.#timedOut(timeoutMs), Math.min(timeoutMs, longestTimerMs))
     this.#enter(this.#revision)
   }
@@ -123,11 +131,16 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
   /** Its body, or what follows it on the connection, cannot be understood. */
   clientBroke(refusal: Refused): void {
     if (this.#downstream.isWhole || this.#code !== undefined) return this.#downstream.closeAfterwards()
+    this.#breakRequest(refusal)
+  }
+
+  /** The request can never be whole. */
+  #breakRequest(failure: Failure): void {
     this.#leaveQueue?.()
     this.#leaveQueue = undefined
     this.#call?.abort()
     this.#release()
-    if (this.#status === 0) return this.#fail(refusal)
+    if (this.#status === 0) return this.#fail(failure)
     this.#downstream.reset()
     this.#end('client-gone')
   }
@@ -197,12 +210,15 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
     if (!accepted || this.#ended) return claim.release()
     this.#claim = claim
     this.#call = undefined
+    const body = this.#body?.open() ?? null
+    // Its body was too large already.
+    if (this.#claim !== claim) return
     const call = claim.replica.upstream.send(
       {
         method: this.#downstream.head.method,
         path: accepted.target,
         headers: headersForReplica(this.#headersOfClient(), this.#asker),
-        body: this.#body?.open() ?? null,
+        body,
         upgrade: this.#downstream.upgrade !== undefined,
       },
       this,
@@ -277,11 +293,17 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
     }
     this.#status = 101
     this.#tunnel = socket
-    const tunnel = joinTunnel(upgrade, this.#headersForClient(headers), socket, () => {
-      stopListening?.()
-      this.#release()
-      this.#end('answered')
-    })
+    const tunnel = joinTunnel(
+      upgrade,
+      this.#headersForClient(headers),
+      socket,
+      this.#context.limits.webSocketIdleSeconds,
+      () => {
+        stopListening?.()
+        this.#release()
+        this.#end('answered')
+      },
+    )
     const stopListening = this.#claim?.replica.onLeave(() => tunnel.goAway())
   }
 

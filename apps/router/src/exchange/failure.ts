@@ -11,6 +11,7 @@ export type Failure =
   | { kind: 'unknown-host'; host: string }
   | { kind: 'unknown-revision' }
   | { kind: 'plain-http'; location: string }
+  | { kind: 'body-too-large'; maxBytes: number }
   | { kind: 'timed-out'; timeoutMs: number }
   | { kind: 'upstream'; failure: UpstreamFailure }
 
@@ -32,6 +33,11 @@ export function answerTo(failure: Failure): FailureAnswer {
       return { code: 'no-table', detail: 'The router has just started.', retryAfterSeconds: 1 }
     case 'unknown-host':
       return { code: 'unknown-host', detail: `No service answers at ${failure.host}.` }
+    case 'body-too-large':
+      return {
+        code: 'body-too-large',
+        detail: `The service takes bodies of at most ${failure.maxBytes} bytes.`,
+      }
     case 'plain-http':
       return {
         code: 'https-only',

@@ -13,6 +13,9 @@ export class RequestBody implements BodySink {
   #keptBytes = 0
   #overflowed = false
   #ended = false
+  #bytes = 0
+  #maxBytes = Number.POSITIVE_INFINITY
+  #onTooLarge: () => void = () => undefined
   #current: Readable | undefined
 
   constructor(downstream: Downstream) {
@@ -30,6 +33,12 @@ export class RequestBody implements BodySink {
 
   get complete(): boolean {
     return this.#ended
+  }
+
+  /** Calls back with the first byte above `maxBytes`, and takes no more. */
+  limit(maxBytes: number, onTooLarge: () => void): void {
+    this.#maxBytes = maxBytes
+    this.#onTooLarge = onTooLarge
   }
 
   /** A stream of the whole body for one more attempt; the stream before is given up. */
@@ -52,6 +61,12 @@ export class RequestBody implements BodySink {
   }
 
   data(chunk: Buffer): boolean {
+    const wasWithin = this.#bytes <= this.#maxBytes
+    this.#bytes += chunk.length
+    if (this.#bytes > this.#maxBytes) {
+      if (wasWithin) this.#onTooLarge()
+      return true
+    }
     this.#keep(chunk)
     const body = this.#current
     return body === undefined || body.destroyed || body.push(chunk)

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest'
+import { standardLimits } from '../limits.ts'
 import { hostName } from './host-name.ts'
 import { checkRequest } from './request-check.ts'
 
 const check = (url: string, rawHeaders: string[] = ['Host', 'a.localhost'], method = 'GET') =>
-  checkRequest({ method, url, httpVersion: '1.1', rawHeaders }, true)
+  checkRequest({ method, url, httpVersion: '1.1', rawHeaders }, true, standardLimits)
 
 describe('a host is compared', () => {
   test.each([

@@ -1,10 +1,9 @@
 import type { ErrorCode } from '@berth/contracts'
 import type { RequestHead } from '../downstream/downstream.ts'
+import type { EdgeLimits } from '../limits.ts'
 import { isNamed } from './headers.ts'
 import { hostName } from './host-name.ts'
 
-export const maxUriBytes = 8 * 1024
-const maxHeaders = 100
 const spokenVersions = new Set(['2.0', '1.1', '1.0'])
 
 /**
@@ -22,14 +21,23 @@ export type Refused = { kind: 'refused'; code: ErrorCode; detail: string }
 export function checkRequest(
   { method, url, httpVersion, rawHeaders }: RequestHead,
   isWhole: boolean,
+  { maxHeaders, maxUriBytes }: Pick<EdgeLimits, 'maxHeaders' | 'maxUriBytes'>,
 ): Accepted | Refused {
   if (!spokenVersions.has(httpVersion)) return refused('Only HTTP/2, HTTP/1.1 and HTTP/1.0 are spoken.')
   if (method === '' || method === 'CONNECT' || method === 'TRACE')
     return { kind: 'refused', code: 'method-not-allowed', detail: `${method} is not allowed.` }
   if (url.length > maxUriBytes)
-    return { kind: 'refused', code: 'uri-too-long', detail: 'The request target is longer than 8 KiB.' }
+    return {
+      kind: 'refused',
+      code: 'uri-too-long',
+      detail: `The request target is longer than ${maxUriBytes} bytes.`,
+    }
   if (rawHeaders.length / 2 > maxHeaders)
-    return { kind: 'refused', code: 'headers-too-large', detail: 'The request has more than 100 headers.' }
+    return {
+      kind: 'refused',
+      code: 'headers-too-large',
+      detail: `The request has more than ${maxHeaders} headers.`,
+    }
 
   const expected = httpVersion === '1.0' ? [] : valuesOf(rawHeaders, 'expect')
   if (expected.some((value) => value.toLowerCase() !== '100-continue'))

@@ -26,7 +26,7 @@ beforeEach(async () => {
   client.on('data', (chunk: Buffer) => (seen.client += chunk.toString('hex')))
   replica.on('data', (chunk: Buffer) => (seen.replica += chunk.toString('hex')))
   const offer = new UpgradeOffer(socket as unknown as Socket, Buffer.alloc(0))
-  tunnel = joinTunnel(offer, [], edgeOfReplica, () => (closed += 1))
+  tunnel = joinTunnel(offer, [], edgeOfReplica, 0, () => (closed += 1))
   await settled()
   expect(Buffer.from(seen.client, 'hex').toString()).toMatch(/^HTTP\/1\.1 101 /)
   seen.client = ''

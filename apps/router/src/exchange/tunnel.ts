@@ -15,12 +15,14 @@ export type Tunnel = {
 
 /**
  * Answers 101 and joins both sockets until either ends. `onClosed` is called once, when the replica's side is
- * closed: until then the tunnel counts as in flight.
+ * closed: until then the tunnel counts as in flight. One on which nothing is said for `idleSeconds` is asked to close;
+ * 0 is never.
  */
 export function joinTunnel(
   client: UpgradeOffer,
   headers: readonly string[],
   replica: Duplex,
+  idleSeconds: number,
   onClosed: () => void,
 ): Tunnel {
   const { socket } = client
@@ -31,7 +33,6 @@ export function joinTunnel(
   for (let i = 0; i + 1 < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`)
   socket.write(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
   send(replica, toReplica.pass(client.accept()))
-  socket.setTimeout(0)
   socket.on('error', () => replica.destroy())
   socket.once('close', () => replica.destroy())
   replica.on('error', () => socket.destroy())
@@ -43,14 +44,14 @@ export function joinTunnel(
   carry(socket, toReplica, replica)
   carry(replica, toClient, socket)
   if (socket.destroyed) replica.destroy()
-  return {
-    goAway() {
-      if (lastCall || replica.closed) return
-      lastCall = setTimeout(() => replica.destroy(), leaveMs)
-      send(socket, toClient.close())
-      send(replica, toReplica.close())
-    },
+  function goAway(): void {
+    if (lastCall || replica.closed) return
+    lastCall = setTimeout(() => replica.destroy(), leaveMs)
+    send(socket, toClient.close())
+    send(replica, toReplica.close())
   }
+  socket.setTimeout(idleSeconds * 1000, goAway)
+  return { goAway }
 }
 
 /** Like `pipe`, but through a gate, and with nothing in between that could hold bytes back when an end closes. */

@@ -80,6 +80,7 @@ function revisionRoute(input: RoutedService, revision: RevisionView): RevisionRo
   const leaving = leavingOf(input, revision)
   const lost = lostOf(input, revision)
   const timeoutMs = revision.template.timeoutSeconds * 1000
+  const { maxRequestBytes } = revision.template
   const slowest = Math.max(revision.startMs.cold ?? unknownStartMs, revision.startMs.parked ?? 0)
   return {
     uid: revision.uid,
@@ -89,6 +90,7 @@ function revisionRoute(input: RoutedService, revision: RevisionView): RevisionRo
     serviceUid: service.uid,
     concurrency: revision.template.concurrency,
     timeoutMs,
+    ...(maxRequestBytes === undefined ? {} : { maxRequestBytes }),
     queueDeadlineMs: queueDeadlineMs({ meanStartMs: slowest, timeoutMs }),
     atMaxScale: isAtMaxScale(input, revision),
     blocked: input.blocked(revision.uid),

@@ -19,6 +19,7 @@ export const revisionView = z
     memory: z.string(),
     concurrency: z.int(),
     timeoutSeconds: z.int(),
+    maxRequestBytes: z.int().optional(),
     readinessProbe: probeSpec.optional(),
     startupProbe: probeSpec.optional(),
     livenessProbe: probeSpec.optional(),

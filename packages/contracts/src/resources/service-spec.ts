@@ -68,6 +68,9 @@ const rolloutSpec = z.strictObject({
     .default(rolloutDefaults.maxErrorPercent),
 })
 
+/** 1 TiB: more than can be sent within the longest timeout. */
+const maxRequestBytes = 2 ** 40
+
 const settings = {
   image: z.string().min(1).max(maxImageLength),
   port: z.int().min(1).max(65_535).default(8080),
@@ -82,6 +85,12 @@ const settings = {
   revisionHistoryLimit: z.int().min(1).max(200).default(defaultRevisionHistory),
   sessionAffinity: z.enum(sessionAffinities).default('none'),
   timeoutSeconds: z.int().min(1).max(3600).default(300),
+  maxRequestBytes: z
+    .int()
+    .min(1)
+    .max(maxRequestBytes)
+    .optional()
+    .describe('the largest body of a request; without it a body may be as large as its app takes it'),
   idle: idleSpec.prefault({}),
   readinessProbe: probeSpec.optional(),
   startupProbe: probeSpec.optional(),

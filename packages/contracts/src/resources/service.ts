@@ -47,6 +47,7 @@ export const serviceView = z
     revisionHistoryLimit: z.int(),
     sessionAffinity: z.enum(sessionAffinities),
     timeoutSeconds: z.int(),
+    maxRequestBytes: z.int().optional(),
     idle: idleSettings,
     readinessProbe: probeSpec.optional(),
     startupProbe: probeSpec.optional(),

@@ -1,11 +1,13 @@
 import type { Socket } from 'node:net'
 import type { Refused } from '../../exchange/request-check.ts'
 import { UpgradeOffer } from '../../exchange/upgrade-offer.ts'
+import type { EdgeLimits } from '../../limits.ts'
 import type { ClientConnection } from '../client-connection.ts'
 import type { Peer } from '../downstream.ts'
 import { asksForWebSocket } from './head-fields.ts'
 import {
   closeParser,
+  bytesQueued,
   goOn,
   handleOf,
   methodName,
@@ -18,7 +20,7 @@ import {
   type ParserError,
 } from './node-parser.ts'
 import { Http1Request } from './request.ts'
-import { endedEarly, headTooSlow, refusalOf } from './unparsed.ts'
+import { bodyTooSlow, endedEarly, headTooSlow, refusalOf } from './unparsed.ts'
 
 /*
  * One connection of a client. Requests are answered one after the other: what is asked ahead waits, parsed, and
@@ -50,23 +52,17 @@ export type RequestHandler = {
   clientBroke(refusal: Refused): void
 }
 
-export type Limits = {
-  maxHeaderBytes: number
-  /** From the first byte of a head, or from the begin of the connection, to the end of the head. */
-  headMs: number
-  /** From the end of an answer to the first byte of the next request. */
-  quietMs: number
-}
-
 /** A client that goes on sending what nobody reads is cut off this long after its answer. */
 const unreadBodyMs = 1000
+/** Over so long a slow body is judged. */
+const bodyLookMs = 10_000
 const nothing = Buffer.alloc(0)
 
 export class Http1Connection implements ClientConnection {
   readonly socket: Socket
   readonly peer: Peer
   readonly #events: ConnectionEvents
-  readonly #limits: Limits
+  readonly #limits: EdgeLimits
   readonly #parser: NodeParser
   /** What the parser reads from by itself; undefined when the socket brings the bytes. */
   #handle: Handle | undefined
@@ -91,10 +87,17 @@ export class Http1Connection implements ClientConnection {
   #isPaused = false
   /** Since when the present part of its life lasts. */
   #since: number
+  /** Bytes of a body that its app waits for, since when. */
+  #bodyBytes = 0
+  #bodySince = 0
+  /** What waited to be taken by the client when it was looked at last, and since when that has been the same. */
+  #waits = 0
+  #queued = 0
+  #stalledSince = 0
   #headers: string[] = []
   #url = ''
 
-  constructor(socket: Socket, peer: Peer, limits: Limits, events: ConnectionEvents) {
+  constructor(socket: Socket, peer: Peer, limits: EdgeLimits, events: ConnectionEvents) {
     this.socket = socket
     this.peer = peer
     this.#limits = limits
@@ -170,15 +173,38 @@ export class Http1Connection implements ClientConnection {
 
   tend(now: number): void {
     const elapsed = now - this.#since
+    const { headSeconds, idleSeconds } = this.#limits
     if (this.#isLeaving) {
       if (elapsed >= unreadBodyMs) this.socket.destroy()
     } else if (this.#current !== undefined) {
-      // Bounded by the deadline of the request.
+      this.#tendBody(this.#current, now)
+      this.#tendAnswer(now)
     } else if (this.#isInHead) {
-      if (elapsed >= this.#limits.headMs) this.#unparsed(headTooSlow)
+      if (elapsed >= headSeconds * 1000) this.#unparsed(headTooSlow(headSeconds))
     } else if (this.#coming !== undefined) {
       if (elapsed >= unreadBodyMs) this.socket.destroy()
-    } else if (elapsed >= (this.#isNew ? this.#limits.headMs : this.#limits.quietMs)) this.socket.destroy()
+    } else if (elapsed >= (this.#isNew ? headSeconds : idleSeconds) * 1000) this.socket.destroy()
+  }
+
+  /** A body that its app waits for has to come at some pace; once the app answers, it may wait as it likes. */
+  #tendBody(request: Http1Request, now: number): void {
+    const { minBodyRate } = this.#limits
+    const isAwaited = request === this.#coming && request.isAwaited && !this.#isPaused
+    if (!isAwaited || this.#bodyBytes >= minBodyRate * (bodyLookMs / 1000)) {
+      this.#bodyBytes = 0
+      this.#bodySince = now
+    } else if (now - this.#bodySince >= bodyLookMs) this.#unparsed(bodyTooSlow(minBodyRate))
+  }
+
+  /** An answer that waits to be taken has to move. */
+  #tendAnswer(now: number): void {
+    const { stallSeconds } = this.#limits
+    const waits = this.socket.writableLength
+    const queued = waits === 0 ? 0 : bytesQueued(this.socket)
+    if (waits === 0 || waits !== this.#waits || queued !== this.#queued) this.#stalledSince = now
+    else if (stallSeconds > 0 && now - this.#stalledSince >= stallSeconds * 1000) this.reset()
+    this.#waits = waits
+    this.#queued = queued
   }
 
   closeQuiet(now: number, quietMs: number, since: number): void {
@@ -193,7 +219,7 @@ export class Http1Connection implements ClientConnection {
     this.#hasStopped = false
     while (rest.length > 0 && !this.#isDeaf && !this.#isLeaving) {
       const read = this.#parser.execute(rest)
-      if (typeof read !== 'number') this.#unparsed(refusalOf(read, rest))
+      if (typeof read !== 'number') this.#unparsed(refusalOf(read, rest, this.#limits))
       // Behind a wish to switch that is not granted, what follows is the next request.
       else rest = rest.subarray(read)
     }
@@ -208,7 +234,7 @@ export class Http1Connection implements ClientConnection {
     // Seldom, since it is a copy.
     const chunk = stopped ? this.#parser.getCurrentBuffer() : nothing
     if (typeof read !== 'number') {
-      if (!this.#isDeaf) this.#unparsed(refusalOf(read, chunk))
+      if (!this.#isDeaf) this.#unparsed(refusalOf(read, chunk, this.#limits))
     } else if (stopped) return this.#parse(chunk.subarray(read))
     this.#beginNext(nothing)
     this.readOrPause()
@@ -265,6 +291,7 @@ export class Http1Connection implements ClientConnection {
   }
 
   readonly #onBody = (chunk: Buffer): void => {
+    this.#bodyBytes += chunk.length
     this.#coming?.bodyCame(chunk)
   }
 

@@ -21,7 +21,7 @@ export type NodeParser = {
 }
 
 /** What a plain socket sits on. */
-export type Handle = { isStreamBase?: boolean; readStart(): void; readStop(): void }
+export type Handle = { isStreamBase?: boolean; writeQueueSize?: number; readStart(): void; readStop(): void }
 
 export type ParserError = Error & { code: string; bytesParsed?: number }
 
@@ -83,6 +83,11 @@ export function methodName(number: number): string | undefined {
 export function handleOf(socket: Socket): Handle | undefined {
   const { _handle: handle, encrypted } = socket as Socket & { _handle?: Handle | null; encrypted?: boolean }
   return handle?.isStreamBase && encrypted !== true ? handle : undefined
+}
+
+/** What was given to the handle and not yet to the kernel. */
+export function bytesQueued(socket: Socket): number {
+  return (socket as Socket & { _handle?: Handle | null })._handle?.writeQueueSize ?? 0
 }
 
 /** Strict, and with `maxHeaderBytes` for a whole head. */

@@ -53,6 +53,11 @@ export class Http1Request implements Downstream {
     return this.#answer.closes
   }
 
+  /** Whoever reads the body waits for more of it, and has not begun to answer. */
+  get isAwaited(): boolean {
+    return this.#sink !== undefined && !this.#answer.begun
+  }
+
   /** No more may be read from the client for now. */
   get isFull(): boolean {
     return this.#isFull || (this.#sink === undefined && this.#heldBytes >= maxHeldBytes)

@@ -6,6 +6,7 @@ import {
 } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Refused } from '../../exchange/request-check.ts'
+import type { EdgeLimits } from '../../limits.ts'
 import type { ClientConnection } from '../client-connection.ts'
 import type { Downstream, Peer } from '../downstream.ts'
 import { readHead } from './request-head.ts'
@@ -29,12 +30,6 @@ export type SessionEvents = {
   onClosed(session: Http2Session): void
 }
 
-export type SessionLimits = {
-  maxHeaderBytes: number
-  /** From the end of the last stream to the end of the session. */
-  quietMs: number
-}
-
 const maxStreams = 100
 /** PING and SETTINGS frames between two looks, a second apart. */
 const maxControlFrames = 200
@@ -47,7 +42,7 @@ const maxSessionMegabytes = 32
 export class Http2Session implements ClientConnection {
   readonly #peer: Peer
   readonly #events: SessionEvents
-  readonly #limits: SessionLimits
+  readonly #limits: EdgeLimits
   readonly #session: ServerHttp2Session
   #streams = 0
   #controlFrames = 0
@@ -55,7 +50,7 @@ export class Http2Session implements ClientConnection {
   #since: number
 
   /** Nobody else may listen on the socket; what it has read already is put back by `unshift`. */
-  constructor(socket: Socket, peer: Peer, limits: SessionLimits, events: SessionEvents) {
+  constructor(socket: Socket, peer: Peer, limits: EdgeLimits, events: SessionEvents) {
     this.#peer = peer
     this.#limits = limits
     this.#events = events
@@ -81,7 +76,7 @@ export class Http2Session implements ClientConnection {
 
   tend(now: number): void {
     this.#controlFrames = 0
-    if (this.#streams === 0 && now - this.#since >= this.#limits.quietMs) this.#session.close()
+    if (this.#streams === 0 && now - this.#since >= this.#limits.idleSeconds * 1000) this.#session.close()
   }
 
   /** Unlike one of HTTP/1.1 it can be told to ask no more, and which request was the last one to be taken. */
