@@ -255,6 +255,8 @@ export const deployments = pgTable(
     rollout: jsonb('rollout').$type<RolloutProgress | null>(),
     /** By the leader: why its traffic should go back. */
     trouble: jsonb('trouble').$type<RolloutTrouble | null>(),
+    /** By the leader, for the next one: what the revision before answered in the minute before it lost traffic. */
+    answersBefore: jsonb('answers_before').$type<{ requests: number; failed: number } | null>(),
     /** Its traffic went back by itself after it had succeeded. */
     rolledBack: jsonb('rolled_back').$type<(RolloutTrouble & { at: string }) | null>(),
     phase: text('phase', { enum: deploymentPhases }).notNull().default('queued'),
@@ -315,7 +317,7 @@ export const replicas = pgTable(
     drainingAt: instant('draining_at'),
     failedAt: instant('failed_at'),
     restarts: integer('restarts').notNull().default(0),
-    /** When its app ended and was started again: the last ten times. */
+    /** When its app ended and was started again: the last ten times in a row, without ten minutes of health between. */
     ends: jsonb('ends').$type<string[]>().notNull().default([]),
     reason: text('reason'),
     message: text('message'),

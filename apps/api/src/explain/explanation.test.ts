@@ -217,10 +217,11 @@ describe('starts that fail', () => {
       state: 'starting',
       reason: 'AppCrashed',
       message: 'it ended',
-      restarts: 3,
+      restarts: 5,
+      ends: ['2026-01-01T00:00:00Z', '2026-01-01T00:00:02Z', '2026-01-01T00:00:05Z'],
     })
     expect(messagesAbout(explained({ replicas: [replica] }), 'replica')).toEqual([
-      'a is being started again, restart 3: AppCrashed, it ended. It waits 4 s at most before.',
+      'a is being started again, restart 5: AppCrashed, it ended. It waits 4 s at most before.',
     ])
   })
 

@@ -7,7 +7,8 @@ import { hostPorts, replicaContainers, replicas, spareSandboxes } from '../schem
 import { quarantinePortsOf } from './host-ports.ts'
 import type { ReplicaRow } from './reservation.ts'
 
-const keptEnds = 10
+/** Of the ends in a row: enough for the longest back-off. */
+export const keptEnds = 10
 
 /*
  * What becomes of a replica after its reservation. Every write is guarded by the lease, moves only where
@@ -56,18 +57,20 @@ export async function writeReadiness(
   return change(db, lease, id, values, eq(replicas.state, 'ready'))
 }
 
-/** A ready replica whose app ended is brought up again in place. */
+/** A ready replica whose app ended is brought up again in place; `inARow` counts this end too. */
 export async function markReplicaRestarting(
   db: Executor,
   lease: LeaseRef,
   id: string,
-  why: { reason: Reason; message: string },
+  { inARow, ...why }: { reason: Reason; message: string; inARow: number },
 ): Promise<boolean> {
+  const endsBefore = sql`case when ${inARow} = 1 then '[]'::jsonb
+    when jsonb_array_length(${replicas.ends}) < ${keptEnds} then ${replicas.ends}
+    else ${replicas.ends} - 0 end`
   return move(db, lease, id, 'starting', {
     rung: 'running',
     restarts: sql`${replicas.restarts} + 1`,
-    ends: sql`(case when jsonb_array_length(${replicas.ends}) < ${keptEnds} then ${replicas.ends}
-      else ${replicas.ends} - 0 end) || to_jsonb(clock_timestamp())`,
+    ends: sql`(${endsBefore}) || to_jsonb(clock_timestamp())`,
     readyAt: null,
     reason: why.reason,
     message: why.message,
