@@ -8,6 +8,7 @@ import {
   placementStrategies,
   replicaStates,
   rungs,
+  serviceEventKinds,
   sessionAffinities,
   type IdleSettings,
   type Reason,
@@ -328,6 +329,28 @@ export const replicas = pgTable(
     index('replicas_node').on(table.nodeUid),
     index('replicas_revision').on(table.revisionUid),
   ],
+)
+
+/** By the leader: what befell replicas. A new id each time that an event happens again, so that the newest is the highest. */
+export const serviceEvents = pgTable(
+  'service_events',
+  {
+    id: bigserial('id', { mode: 'number' }).primaryKey(),
+    serviceUid: text('service_uid')
+      .notNull()
+      .references(() => services.uid, { onDelete: 'cascade' }),
+    at: instant('at').notNull().defaultNow(),
+    firstAt: instant('first_at').notNull().defaultNow(),
+    count: integer('count').notNull().default(1),
+    kind: text('kind', { enum: serviceEventKinds }).notNull(),
+    /** Names, since revisions and nodes may go before their events do. */
+    revision: text('revision').notNull(),
+    node: text('node'),
+    replicaId: text('replica_id').notNull(),
+    reason: text('reason').notNull(),
+    message: text('message').notNull(),
+  },
+  (table) => [index('service_events_service').on(table.serviceUid, table.id)],
 )
 
 /** `name` is "sandbox" or the template's container name. */
