@@ -1,3 +1,6 @@
+import { newId, type RolloutProgress } from '@berth/contracts'
+import { schema } from '@berth/db'
+import { insertRevision } from '@berth/db/testing'
 import type { FakeAppBehaviour, FakeEngine } from '@berth/engine/testing'
 import { afterEach, beforeEach, expect, inject, test, vi } from 'vitest'
 import { appsOn, patient, startWorkerBench, type WorkerBench } from './testing/worker-bench.ts'
@@ -57,3 +60,53 @@ test('a revision that has failed to start stays refused under a new leader', asy
   // One that begins anew refuses nobody before it has seen three starts fail itself.
   expect(await failed()).toBeLessThan(4 + 3)
 })
+
+test('a revision that fails its requests under a new leader is compared with what the one before did under the old one', async () => {
+  const { db } = bench.database
+  const { service: serviceUid, revision: old } = await bench.coldService()
+  await bench.startWorker()
+  await vi.waitFor(() => expect(bench.router.revision(old)).toBeDefined(), patient)
+  bench.router.load(old, { queued: 0, inFlight: 0, answers: { requests: 5, failed: 0 } })
+  const deployment = await aPausedRollout(serviceUid)
+  const row = async () => (await db.select().from(schema.deployments)).find(({ id }) => id === deployment.id)
+  await vi.waitFor(async () => expect((await row())?.answersBefore).toMatchObject({ failed: 0 }), patient)
+  bench.router.load(old, null)
+  await leaderChanges()
+  bench.router.load(deployment.revision, { queued: 0, inFlight: 0, answers: { requests: 5, failed: 5 } })
+  await vi.waitFor(
+    async () => expect(await row()).toMatchObject({ phase: 'failed', reason: 'ErrorRate' }),
+    patient,
+  )
+})
+
+/** Half of the traffic has gone over to a second revision, and no more will. */
+async function aPausedRollout(serviceUid: string): Promise<{ id: string; revision: string }> {
+  const { db } = bench.database
+  const service = (await db.select().from(schema.services)).find(({ uid }) => uid === serviceUid)
+  if (service === undefined) throw new Error('the service is not there')
+  const revision = await insertRevision(db, { serviceUid, number: 2, readyAt: new Date() })
+  const at = new Date().toISOString()
+  const rollout: RolloutProgress = {
+    previous: `${service.name}-00001`,
+    percent: 50,
+    startedAt: at,
+    shiftedAt: at,
+    acknowledgedAt: at,
+  }
+  const id = newId('DeploymentId')
+  await db.insert(schema.deployments).values({
+    id,
+    projectUid: service.projectUid,
+    serviceUid,
+    serviceName: service.name,
+    generation: service.generation,
+    trigger: 'update',
+    createdBy: 'test',
+    revisionUid: revision.uid,
+    revisionName: revision.name,
+    phase: 'shifting',
+    rollout,
+    pausedAt: new Date(),
+  })
+  return { id, revision: revision.uid }
+}
