@@ -23,24 +23,29 @@ async function leaderChanges(): Promise<void> {
   await bench.startWorker()
 }
 
-/** Its app ends; resolves when the row has counted that. */
-async function appEnds(restarts: number): Promise<void> {
+/** The app of the only replica ends, once that is ready. */
+async function appEnds(): Promise<void> {
   await vi.waitFor(async () => expect(await bench.rows()).toMatchObject([{ state: 'ready' }]), patient)
   engine.exit(appsOn(engine)[0]?.name ?? '', { exitCode: 3 })
+}
+
+/** The same; resolves when the row has counted that. */
+async function appEndsFor(restarts: number): Promise<void> {
+  await appEnds()
   await vi.waitFor(async () => expect(await bench.rows()).toMatchObject([{ restarts }]), patient)
 }
 
 test('an app that ends three times under three leaders goes to another node', async () => {
   const { revision } = await bench.coldService({ minScale: 1, maxScale: 1 })
   await bench.startWorker()
-  await appEnds(1)
+  await appEndsFor(1)
   await leaderChanges()
-  await appEnds(2)
+  await appEndsFor(2)
   await bench.insertNode('n2', await bench.startEngine(), 'down', '127.0.0.2')
   await leaderChanges()
   await bench.nodesReady('n1', 'n2')
   await vi.waitFor(() => expect(bench.served(revision)).toMatchObject([{ node: 'n1' }]), patient)
-  engine.exit(appsOn(engine)[0]?.name ?? '', { exitCode: 3 })
+  await appEnds()
   await vi.waitFor(() => expect(bench.served(revision)).toMatchObject([{ node: 'n2' }]), patient)
 })
 
@@ -77,6 +82,25 @@ test('a revision that fails its requests under a new leader is compared with wha
     async () => expect(await row()).toMatchObject({ phase: 'failed', reason: 'ErrorRate' }),
     patient,
   )
+})
+
+test('a revision that crashes under two leaders in its rollout gives its traffic back', async () => {
+  const { db } = bench.database
+  const { service, revision: old } = await bench.coldService({ maxScale: 1 })
+  await bench.startWorker()
+  await vi.waitFor(() => expect(bench.router.revision(old)).toBeDefined(), patient)
+  const { id, revision } = await aPausedRollout(service)
+  bench.router.load(revision, { queued: 1, inFlight: 0 })
+  await appEndsFor(1)
+  await appEndsFor(2)
+  await leaderChanges()
+  await appEnds()
+  await vi.waitFor(async () => {
+    const rows = await db.select().from(schema.deployments)
+    const rolledOut = rows.find((row) => row.id === id)
+    expect(rolledOut).toMatchObject({ phase: 'failed', reason: 'CrashLoop' })
+    expect(rolledOut?.message).toContain('ended three times within 60 s')
+  }, patient)
 })
 
 /** Half of the traffic has gone over to a second revision, and no more will. */
