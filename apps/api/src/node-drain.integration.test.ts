@@ -132,13 +132,16 @@ describe('a drained node shows', () => {
     expect((await readNode()).drain).toBeNull()
   })
 
-  test('from the first moment on how long the starts will take, as far as that is known', async () => {
+  test('how long the starts will take as soon as the first is under way', async () => {
     await api.db.execute(`update revisions set start_ms = '{"cold": 120000}'`)
     await api.db.execute(`update services set max_scale = 4`)
-    for (let count = 0; count < 3; count += 1) await replica()
-    const { drain: begun } = (await drain()).json<NodeView>()
+    const [first] = [await replica(), await replica(), await replica()]
+    expect((await drain()).json()).toMatchObject({ drain: { etaSeconds: null, etaFrom: null } })
+    const { rows } = await api.db.execute(`select uid from nodes where name = 'n2'`)
+    await replica({ nodeUid: rows[0]?.['uid'] as string, state: 'starting', replaces: first.id })
+    const { drain: begun } = await readNode()
     expect(begun).toMatchObject({ total: 3, moved: 0, left: 3, etaFrom: 'starts' })
-    // Two at a time: five may stand, and three do.
+    // Two at a time: five may stand, and three do beside the new one.
     expect(begun?.etaSeconds).toBeGreaterThan(180)
     expect(begun?.etaSeconds).toBeLessThanOrEqual(240)
   })

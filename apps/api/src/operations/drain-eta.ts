@@ -16,14 +16,11 @@ export type DrainProgress = {
 type Eta = Pick<NodeDrainView, 'etaSeconds' | 'etaFrom'>
 
 const unknown: Eta = { etaSeconds: null, etaFrom: null }
-/** A reconcile pass that finds a node has found it by then. */
-const placedAfterMs = 10_000
-
 /**
  * When nothing will be left. Once something has moved the rest is expected at the same pace. Before, what is known is
  * how long starts take: each service starts as many at once as it may have above what stands, and services move side by
- * side. How long requests go on nobody knows, so with nothing to start, or with more time gone than the starts take, there
- * is no estimate.
+ * side. Nobody knows how long requests go on, nor whether there is a node at all before one was found: with nothing
+ * starting, or with more time gone than the starts take, there is no estimate.
  *
  * Example: 5 replicas of one service, 2 at a time, 4 s for a start: three rounds, 12 s.
  */
@@ -31,7 +28,7 @@ export function drainEta({ leaving, moved, elapsedMs }: DrainProgress): Eta {
   if (leaving.length === 0) return { etaSeconds: 0, etaFrom: null }
   const stages = new Set(leaving.map(stageOf))
   const onlyPlacing = stages.size === 1 && stages.has('placing')
-  if (onlyPlacing && (moved > 0 || elapsedMs > placedAfterMs)) return unknown
+  if (onlyPlacing) return unknown
   if (moved > 0) return { etaSeconds: inSeconds((elapsedMs / moved) * leaving.length), etaFrom: 'pace' }
   if (stages.has('deploying')) return unknown
   const leftMs = startsMs(leaving) - elapsedMs
@@ -48,7 +45,8 @@ function startsMs(leaving: DrainProgress['leaving']): number {
 function roundsMs(replicas: DrainProgress['leaving']): number {
   const [first] = replicas
   if (first === undefined) return 0
-  const atOnce = Math.max(1, surgeScale(first.maxScale) - first.standing)
+  const underWay = replicas.filter(({ replacementOn }) => replacementOn !== null).length
+  const atOnce = Math.max(1, surgeScale(first.maxScale) - (first.standing - underWay))
   const slowestMs = Math.max(...replicas.map(({ coldStartMs }) => coldStartMs ?? NaN))
   return Math.ceil(replicas.length / atOnce) * slowestMs
 }

@@ -82,7 +82,7 @@ const nodeDrainView = z.object({
   left: z.int(),
   /** The service and what the drain waits for, in words; null when nothing is left. */
   waitingFor: z.string().nullable(),
-  /** Null while nobody can tell: what is left finds no node, waits for a deployment, or has only requests to end. */
+  /** Null while nobody can tell: no node was found yet for what is left, or it has only requests to end, and the like. */
   etaSeconds: z.int().nullable(),
   /** What the estimate follows from: the pace so far, or before anything has moved how long starts take. */
   etaFrom: z.enum(['starts', 'pace']).nullable(),
