@@ -145,7 +145,7 @@ export default defineConfig({
     { files: ['packages/db/**'], rules: mayImport('contracts', 'sql') },
     { files: ['apps/api/**'], rules: mayImport('contracts', 'db', 'engine') },
     {
-      files: ['apps/api/src/operations/node-drain.ts'],
+      files: ['apps/api/src/operations/{node-drain,drain-eta}.ts'],
       rules: mayImport('contracts', 'db', 'engine', 'scheduler'),
     },
     { files: ['apps/api/src/explain/**'], rules: mayImport('contracts', 'db', 'engine', 'scheduler') },

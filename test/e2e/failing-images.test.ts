@@ -137,6 +137,9 @@ describe.concurrent('an app that serves', () => {
     const told = JSON.stringify(replicas)
     expect(told.includes('OutOfMemory') || replicas.some((replica) => replica.restarts > 0)).toBe(true)
     expect(before.replica).toBeTruthy()
+    const { body } = await platform.expectApi([200], 'GET', '/services/app-oom/events')
+    const event = { kind: 'ReplicaRestarted', reason: 'OutOfMemory', revision: 'app-oom-00001' }
+    expect(body).toMatchObject({ items: [{ ...event, node: expect.stringMatching(/^[abc]$/) }] })
   })
 
   test('and ignores SIGTERM is killed after its grace when the service is deleted', async () => {

@@ -6,8 +6,12 @@ import { until } from '../support/poll.ts'
 const platform = connectPlatform(inject('platform'))
 
 afterAll(async () => {
-  for (const name of ['roll-steps', 'roll-hand', 'roll-crash', 'roll-late']) await platform.remove(name)
+  for (const name of ['roll-steps', 'roll-hand', 'roll-crash', 'roll-late', 'roll-errors', 'roll-share'])
+    await platform.remove(name)
 })
+
+/** What an app that fails every request says. */
+const failing = { ECHO_STATUS: '500' }
 
 type Rolling = DeploymentBody & {
   rollout: { percent: number } | null
@@ -15,9 +19,15 @@ type Rolling = DeploymentBody & {
 }
 
 /** A service that says "one" with one replica; then it is asked to say "two". */
-async function update(name: string, rollout: Record<string, unknown>, env: Record<string, string> = {}) {
+async function update(
+  name: string,
+  rollout: Record<string, unknown>,
+  env: Record<string, string> = {},
+  meanwhile: () => Promise<void> = async () => {},
+) {
   await platform.deploy(name, { minScale: 1, env: { MESSAGE: 'one' } })
   await platform.waitReady(name)
+  await meanwhile()
   const { body } = await platform.expectApi([202], 'PATCH', `/services/${name}`, {
     rollout,
     env: { MESSAGE: 'two', ...env },
@@ -97,5 +107,44 @@ describe.concurrent('an image that crashes while it serves', () => {
       return found?.status === 'True' && found.message.includes('rolled back by itself') && found
     })
     expect(condition.message).toContain('CrashLoop')
+  })
+})
+
+describe('a revision that fails its requests', () => {
+  /** The revision before has to have shown that it does better: 20 requests are enough to tell. */
+  const answers = (name: string) => async () => {
+    for (let request = 0; request < 30; request += 1) expect((await platform.request(name)).status).toBe(200)
+  }
+
+  test('right after it took all traffic over is rolled back for its errors', async () => {
+    const deployment = await update('roll-errors', {}, failing, answers('roll-errors'))
+    expect((await platform.waitForDeployment(deployment)).phase).toBe('succeeded')
+    const traffic = startLoad(() => platform.request('roll-errors'), { lanes: 2 })
+    const { rolledBack } = await until(
+      async () => {
+        const found = await read(deployment)
+        return found.rolledBack !== null && found
+      },
+      { timeoutMs: 60_000, describe: 'the traffic to go back' },
+    )
+    const { statuses } = await traffic.stop()
+    expect(statuses['500']).toBeGreaterThanOrEqual(20)
+    expect(rolledBack).toMatchObject({ reason: 'ErrorRate' })
+    expect(rolledBack?.message).toMatch(
+      /^roll-errors-00001 serves again: roll-errors-00002 failed \d+ of \d+ requests/,
+    )
+    await until(async () => (await platform.request('roll-errors')).status === 200)
+    expect(await says('roll-errors')).toBe('one')
+  })
+
+  test('in a step of its rollout loses its share, and the deployment fails with both figures', async () => {
+    const rollout = { strategy: 'gradual', steps: [50], intervalSeconds: 300 }
+    const deployment = await update('roll-share', rollout, failing)
+    const traffic = startLoad(() => platform.request('roll-share'), { lanes: 2 })
+    const end = await platform.waitForDeployment(deployment)
+    await traffic.stop()
+    expect(end).toMatchObject({ phase: 'failed', reason: 'ErrorRate' })
+    expect(end.message).toMatch(/failed \d+ of \d+ requests \(\d+ %\), the revision before 0 of/)
+    for (let request = 0; request < 20; request += 1) expect(await says('roll-share')).toBe('one')
   })
 })

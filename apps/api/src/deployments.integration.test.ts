@@ -1,4 +1,10 @@
-import type { DeploymentView, ReplicaView, RevisionView, ServiceView } from '@berth/contracts'
+import type {
+  DeploymentView,
+  ReplicaView,
+  RevisionView,
+  ServiceEventView,
+  ServiceView,
+} from '@berth/contracts'
 import { insertNode, insertReplica, insertRevision } from '@berth/db/testing'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { openStream } from './testing/open-stream.ts'
@@ -145,6 +151,31 @@ test('replicas are shown with their node, and counted by rung', async () => {
   expect(shown).toMatchObject({ status: { reserved: { cpu: 2, memory: '256Mi' }, replicas: 6 } })
   const removed = await api.call('DELETE', '/nodes/n7')
   expect(removed.json()).toMatchObject({ status: 409, code: 'in-use' })
+})
+
+test('restarts and failures of replicas are listed page by page, the latest first', async () => {
+  const { uid } = await deploy('restless')
+  for (const [minute, reason] of ['AppCrashed', 'OutOfMemory', 'LivenessFailed'].entries())
+    await api.db.execute(
+      `insert into service_events (service_uid, at, first_at, count, kind, revision, node, replica_id, reason, message)
+       values ('${uid}', '2030-01-01T00:0${minute}:30Z', '2030-01-01T00:0${minute}:00Z', ${minute + 1}, 'ReplicaRestarted', 'restless-00001', 'n1', 'rep-1', '${reason}', 'x')`,
+    )
+  type Page = { items: ServiceEventView[]; nextCursor: string | null }
+  const first = (await api.call('GET', '/services/restless/events?limit=2')).json<Page>()
+  expect(first.items.map(({ reason }) => reason)).toEqual(['LivenessFailed', 'OutOfMemory'])
+  expect(first.items[0]).toEqual({
+    at: '2030-01-01T00:02:30.000Z',
+    firstAt: '2030-01-01T00:02:00.000Z',
+    count: 3,
+    kind: 'ReplicaRestarted',
+    revision: 'restless-00001',
+    node: 'n1',
+    replica: 'rep-1',
+    reason: 'LivenessFailed',
+    message: 'x',
+  })
+  const next = await api.call('GET', `/services/restless/events?limit=2&cursor=${first.nextCursor}`)
+  expect(next.json<Page>()).toMatchObject({ items: [{ reason: 'AppCrashed' }], nextCursor: null })
 })
 
 describe('a rollout in steps', () => {

@@ -54,6 +54,10 @@ beforeAll(async () => {
   const replica = await insertReplica(api.db, { ...place, state: 'ready', startedAt: new Date() })
   await insertReplica(api.db, { ...place, state: 'failed', reason: 'OutOfMemory', message: 'killed' })
   await api.db.execute(`insert into replica_containers values ('${replica.id}', 'app', 'abc')`)
+  await api.db.execute(
+    `insert into service_events (service_uid, kind, revision, node, replica_id, reason, message)
+     values ('${service.uid}', 'ReplicaRestarted', 'full-00001', 'n1', '${replica.id}', 'OutOfMemory', 'killed')`,
+  )
   const condition = {
     type: 'Ready',
     status: 'True',
@@ -97,6 +101,7 @@ test.each([
   ['/services/{service}/revisions/{revision}', '/services/full/revisions/full-00001'],
   ['/services/{service}/revisions/{revision}', '/services/full/revisions/full-00002'],
   ['/services/{service}/replicas', '/services/full/replicas'],
+  ['/services/{service}/events', '/services/full/events'],
   ['/services/{service}/deployments', '/services/full/deployments'],
   ['/deployments/{deployment}', '/deployments/DEPLOYMENT'],
   ['/nodes', '/nodes'],

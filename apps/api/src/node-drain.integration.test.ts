@@ -115,6 +115,7 @@ describe('a drained node shows', () => {
         moved: 0,
         left: 3,
         etaSeconds: null,
+        etaFrom: null,
         waitingFor: expect.stringContaining('hello: '),
       },
     })
@@ -122,13 +123,27 @@ describe('a drained node shows', () => {
     await api.db.execute(`delete from replicas where id = '${replicas[0]?.id}'`)
     await api.db.execute(`update replicas set state = 'draining' where id = '${replicas[1]?.id}'`)
     const { drain: progress } = await readNode()
-    expect(progress).toMatchObject({ total: 3, moved: 1, left: 2 })
+    expect(progress).toMatchObject({ total: 3, moved: 1, left: 2, etaFrom: 'pace' })
     expect(progress?.etaSeconds).toBeGreaterThanOrEqual(120)
     expect(progress?.etaSeconds).toBeLessThan(180)
     await api.db.execute(`delete from replicas`)
     expect((await readNode()).drain).toMatchObject({ moved: 3, left: 0, waitingFor: null, etaSeconds: 0 })
     await api.call('POST', '/nodes/n1/uncordon')
     expect((await readNode()).drain).toBeNull()
+  })
+
+  test('how long the starts will take as soon as the first is under way', async () => {
+    await api.db.execute(`update revisions set start_ms = '{"cold": 120000}'`)
+    await api.db.execute(`update services set max_scale = 4`)
+    const [first] = [await replica(), await replica(), await replica()]
+    expect((await drain()).json()).toMatchObject({ drain: { etaSeconds: null, etaFrom: null } })
+    const { rows } = await api.db.execute(`select uid from nodes where name = 'n2'`)
+    await replica({ nodeUid: rows[0]?.['uid'] as string, state: 'starting', replaces: first.id })
+    const { drain: begun } = await readNode()
+    expect(begun).toMatchObject({ total: 3, moved: 0, left: 3, etaFrom: 'starts' })
+    // Two at a time: five may stand, and three do beside the new one.
+    expect(begun?.etaSeconds).toBeGreaterThan(180)
+    expect(begun?.etaSeconds).toBeLessThanOrEqual(240)
   })
 
   test.each([

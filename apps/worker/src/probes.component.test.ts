@@ -1,4 +1,5 @@
 import type { ProbeTemplate } from '@berth/contracts'
+import { desired } from '@berth/db'
 import type { FakeEngine } from '@berth/engine/testing'
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vitest'
 import { appsOn, patient, startWorkerBench, type WorkerBench } from './testing/worker-bench.ts'
@@ -119,6 +120,11 @@ describe('an app whose liveness probe fails', () => {
       expect(await onlyReplica()).toMatchObject({ state: 'ready', reason: null, restarts: 1 })
     }, patient)
     expect((await onlyReplica())?.containers).toEqual(before?.containers)
+    expect(
+      await desired.listServiceEvents(bench.database.db, before?.serviceUid ?? '', { limit: 10 }),
+    ).toMatchObject([
+      { kind: 'ReplicaRestarted', reason: 'LivenessFailed', node: 'n1', replicaId: before?.id, count: 1 },
+    ])
     expect(appsOn(engine)[0]?.startedAt).not.toEqual(startedAt)
   })
 

@@ -58,6 +58,15 @@ export type DeploymentTrigger = (typeof deploymentTriggers)[number]
 export const replicaStates = ['starting', 'ready', 'draining', 'failed'] as const
 export type ReplicaState = (typeof replicaStates)[number]
 
+/**
+ * What befalls the replicas of a service beside its deployments:
+ *
+ * ReplicaRestarted  the app ended or hung, and is started again in its place
+ * ReplicaFailed     the replica could not start, or was given up
+ */
+export const serviceEventKinds = ['ReplicaRestarted', 'ReplicaFailed'] as const
+export type ServiceEventKind = (typeof serviceEventKinds)[number]
+
 /** The idle ladder of design section 7, without `cold`: a cold revision has no replica row. */
 export const rungs = ['running', 'frozen', 'parked'] as const
 export type Rung = (typeof rungs)[number]

@@ -8,6 +8,7 @@ import {
   placementStrategies,
   replicaStates,
   rungs,
+  serviceEventKinds,
   sessionAffinities,
   type IdleSettings,
   type Reason,
@@ -255,6 +256,8 @@ export const deployments = pgTable(
     rollout: jsonb('rollout').$type<RolloutProgress | null>(),
     /** By the leader: why its traffic should go back. */
     trouble: jsonb('trouble').$type<RolloutTrouble | null>(),
+    /** By the leader, for the next one: what the revision before answered in the minute before it lost traffic. */
+    answersBefore: jsonb('answers_before').$type<{ requests: number; failed: number } | null>(),
     /** Its traffic went back by itself after it had succeeded. */
     rolledBack: jsonb('rolled_back').$type<(RolloutTrouble & { at: string }) | null>(),
     phase: text('phase', { enum: deploymentPhases }).notNull().default('queued'),
@@ -315,7 +318,7 @@ export const replicas = pgTable(
     drainingAt: instant('draining_at'),
     failedAt: instant('failed_at'),
     restarts: integer('restarts').notNull().default(0),
-    /** When its app ended and was started again: the last ten times. */
+    /** When its app ended and was started again: the last ten times in a row, without ten minutes of health between. */
     ends: jsonb('ends').$type<string[]>().notNull().default([]),
     reason: text('reason'),
     message: text('message'),
@@ -326,6 +329,28 @@ export const replicas = pgTable(
     index('replicas_node').on(table.nodeUid),
     index('replicas_revision').on(table.revisionUid),
   ],
+)
+
+/** By the leader: what befell replicas. A new id each time that an event happens again, so that the newest is the highest. */
+export const serviceEvents = pgTable(
+  'service_events',
+  {
+    id: bigserial('id', { mode: 'number' }).primaryKey(),
+    serviceUid: text('service_uid')
+      .notNull()
+      .references(() => services.uid, { onDelete: 'cascade' }),
+    at: instant('at').notNull().defaultNow(),
+    firstAt: instant('first_at').notNull().defaultNow(),
+    count: integer('count').notNull().default(1),
+    kind: text('kind', { enum: serviceEventKinds }).notNull(),
+    /** Names, since revisions and nodes may go before their events do. */
+    revision: text('revision').notNull(),
+    node: text('node'),
+    replicaId: text('replica_id').notNull(),
+    reason: text('reason').notNull(),
+    message: text('message').notNull(),
+  },
+  (table) => [index('service_events_service').on(table.serviceUid, table.id)],
 )
 
 /** `name` is "sandbox" or the template's container name. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { queueDeadlineMs, restartBackoffMs } from './backoff.ts'
+import { queueDeadlineMs, restartBackoffMs, waitLeftMs } from './backoff.ts'
 
 test.each([
   [0, 0, 1000],
@@ -27,3 +27,9 @@ test.each([
     expect(queueDeadlineMs({ meanStartMs, timeoutMs })).toBe(deadline)
   },
 )
+
+test('what is left of a wait is between nothing and all of it, whatever the clocks say', () => {
+  expect(waitLeftMs(4000, 10_000, 11_000)).toBe(3000)
+  expect(waitLeftMs(4000, 10_000, 20_000)).toBe(0)
+  expect(waitLeftMs(4000, 10_000, 0)).toBe(4000)
+})

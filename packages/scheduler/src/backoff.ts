@@ -15,6 +15,14 @@ export function restartBackoffMs(attempt: number, healthyMs: number): number {
   return Math.min(maxBackoffMs, firstBackoffMs * 2 ** doublings)
 }
 
+/**
+ * What is left at `now` of a wait that began at `since`, in ms. Never more than all of it: the two moments may have been
+ * told by different clocks.
+ */
+export function waitLeftMs(waitMs: number, since: number, now: number): number {
+  return Math.min(waitMs, Math.max(0, since + waitMs - now))
+}
+
 /** How long a request may wait for a slot: 3.5 starts, at least 10 s, never beyond its own timeout. */
 export function queueDeadlineMs(wait: { meanStartMs: number; timeoutMs: number }): number {
   return Math.min(Math.max(startsWaitedFor * wait.meanStartMs, minQueueDeadlineMs), wait.timeoutMs)

@@ -2,7 +2,7 @@ import { healthyResetMs, restartBackoffMs } from './backoff.ts'
 
 /** An app that has ended, or that was ended since it hung. */
 export type EndedApp = {
-  /** How often in a row it ended before, as the last decision said; 0 when nothing is known. */
+  /** How often in a row it ended before. */
   inARow: number
   /** How long it was ready this time, in ms. */
   healthyMs: number

@@ -121,6 +121,7 @@ export async function answer(request, response) {
   await route(url, request, response)
 }
 
+/** With `ECHO_STATUS` the answer has that status. */
 async function echo(_url, request, response) {
   const hash = createHash('sha256')
   let length = 0
@@ -128,6 +129,7 @@ async function echo(_url, request, response) {
     hash.update(chunk)
     length += chunk.length
   }
+  response.statusCode = Number(process.env.ECHO_STATUS ?? 200)
   sendJson(response, {
     method: request.method,
     url: request.url,

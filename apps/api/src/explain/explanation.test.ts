@@ -217,10 +217,11 @@ describe('starts that fail', () => {
       state: 'starting',
       reason: 'AppCrashed',
       message: 'it ended',
-      restarts: 3,
+      restarts: 5,
+      ends: ['2026-01-01T00:00:00Z', '2026-01-01T00:00:02Z', '2026-01-01T00:00:05Z'],
     })
     expect(messagesAbout(explained({ replicas: [replica] }), 'replica')).toEqual([
-      'a is being started again, restart 3: AppCrashed, it ended. It waits 4 s at most before.',
+      'a is being started again, restart 5: AppCrashed, it ended. It waits 4 s at most before.',
     ])
   })
 
@@ -231,6 +232,77 @@ describe('starts that fail', () => {
     expect(messagesAbout(explained({}, {}, { ...lines, lines: [], unavailable }), 'logs')).toEqual([
       unavailable,
     ])
+  })
+})
+
+describe('restarts that are over', () => {
+  const ago = (ms: number) => new Date(readAtMs - ms)
+  const restarted = (change: Partial<desired.ServiceEventRow>): desired.ServiceEventRow => ({
+    id: 1,
+    serviceUid: 'svc-1',
+    at: ago(60_000),
+    firstAt: ago(60_000),
+    count: 1,
+    kind: 'ReplicaRestarted',
+    revision: 'hello-00001',
+    node: 'n1',
+    replicaId: 'rep-1',
+    reason: 'OutOfMemory',
+    message: 'more than 64Mi; its last lines were:\na',
+    ...change,
+  })
+
+  test('are told with time, node and reason, and how often', () => {
+    const events = [
+      restarted({ count: 3, firstAt: ago(120_000) }),
+      restarted({
+        kind: 'ReplicaFailed',
+        replicaId: 'rep-0',
+        node: null,
+        reason: 'NodeLost',
+        message: 'gone',
+        at: ago(3_600_000),
+      }),
+    ]
+    const view = explained({ events })
+    expect(view.findings.filter(({ about }) => about === 'replica')).toEqual([
+      {
+        about: 'replica',
+        severity: 'warning',
+        message:
+          'At 2027-01-15T07:59:00.000Z an app of hello-00001 on n1 was restarted, 3 times since 2027-01-15T07:58:00.000Z: OutOfMemory, more than 64Mi.',
+        revision: 'hello-00001',
+        replica: 'rep-1',
+        node: 'n1',
+        at: '2027-01-15T07:59:00.000Z',
+      },
+      {
+        about: 'replica',
+        severity: 'info',
+        message: 'At 2027-01-15T07:00:00.000Z a replica of hello-00001 failed: NodeLost, gone.',
+        revision: 'hello-00001',
+        replica: 'rep-0',
+        at: '2027-01-15T07:00:00.000Z',
+      },
+    ])
+    expect(view.summary).toContain('One thing stands out beside that.')
+  })
+
+  test('are left out where the replica is told by itself, and beyond the five latest', () => {
+    const failed = aFailedReplica('rep-1', 1_000)
+    const events = [1, 2, 3, 4, 5, 6, 7].map((n) => restarted({ id: n, replicaId: `rep-${n}` }))
+    const replicas = explained({ events, replicas: [failed] }).findings.filter(
+      ({ about }) => about === 'replica',
+    )
+    expect(replicas.map(({ replica }) => replica)).toEqual([
+      'rep-1',
+      'rep-2',
+      'rep-3',
+      'rep-4',
+      'rep-5',
+      'rep-6',
+    ])
+    expect(replicas[0]?.message).toContain('failed')
   })
 })
 

@@ -1,6 +1,7 @@
 import type { ExplanationFinding, ExplanationView } from '@berth/contracts'
 import type { Condition, desired } from '@berth/db'
 import { deploymentFindings } from './deployment-findings.ts'
+import { eventFindings } from './event-findings.ts'
 import { nextCommands, type CommandPlace } from './next-commands.ts'
 import { nodeFindings } from './node-findings.ts'
 import { replicaFindings } from './replica-findings.ts'
@@ -28,6 +29,7 @@ export function explain(input: ExplanationInput): ExplanationView {
     ...deploymentFindings(facts),
     ...revisionFindings(facts),
     ...replicaFindings(facts),
+    ...eventFindings(facts),
     ...nodeFindings(facts),
     ...(lines.unavailable === null
       ? []

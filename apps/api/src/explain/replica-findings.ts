@@ -13,10 +13,10 @@ export function replicaFindings({ replicas }: desired.ExplanationFacts): Explana
     .toSorted((a, b) => (b.failedAt?.getTime() ?? 0) - (a.failedAt?.getTime() ?? 0))
   const restarting = replicas.filter(({ state, reason }) => state === 'starting' && reason !== null)
   const told = [...failed.slice(0, toldFailures), ...restarting].map((replica): ExplanationFinding => {
-    const { id, node, reason, message, failedAt, state, restarts } = replica
+    const { id, node, reason, message, failedAt, state, restarts, ends } = replica
     const what = state === 'failed' ? 'failed' : `is being started again, restart ${restarts}`
     const wait =
-      state === 'failed' ? '' : ` It waits ${seconds(restartBackoffMs(restarts, 0))} at most before.`
+      state === 'failed' ? '' : ` It waits ${seconds(restartBackoffMs(ends.length, 0))} at most before.`
     return {
       about: 'replica',
       severity: state === 'failed' ? 'error' : 'warning',

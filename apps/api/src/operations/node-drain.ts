@@ -2,6 +2,8 @@ import type { NodeDrainView } from '@berth/contracts'
 import { desired, readPlaceableNodes, type PlaceableNode, type Transaction } from '@berth/db'
 import { findMisfits, type Misfit, type Movers, type PlacementNode } from '@berth/scheduler'
 import { ApiError } from '../api-error.ts'
+import { drainEta } from './drain-eta.ts'
+import { stageOf, type Stage } from './drain-stage.ts'
 
 /**
  * Throws `ApiError` no-room when what runs on the node would not fit elsewhere, or nobody is left to wake what is
@@ -30,32 +32,14 @@ export function drainView({ node, drain }: desired.NodePicture): NodeDrainView |
   const { leaving, elapsedMs } = drain
   const total = Math.max(node.drainTotal ?? 0, leaving.length)
   const moved = total - leaving.length
-  const stuck = leaving.every((replica) => stageOf(replica) === 'placing')
-  const remainingMs = moved === 0 || stuck ? null : (elapsedMs / moved) * leaving.length
   return {
     startedAt: node.drainStartedAt.toISOString(),
     total,
     moved,
     left: leaving.length,
     waitingFor: waitingWords(leaving),
-    etaSeconds: leaving.length === 0 ? 0 : remainingMs === null ? null : Math.ceil(remainingMs / 1000),
+    ...drainEta({ leaving, moved, elapsedMs }),
   }
-}
-
-/*
- * What a replica on a drained node waits for, in this order:
- *
- * deploying  the deployment of its service, which comes first
- * placing    a node for the one in its place
- * starting   the one in its place, or its own start, which is not broken off
- * draining   the end of its requests
- */
-type Stage = 'deploying' | 'placing' | 'starting' | 'draining'
-
-function stageOf({ state, deploying, replacementOn, rung }: desired.LeavingReplica): Stage {
-  if (state === 'draining' || rung !== 'running') return 'draining'
-  if (deploying) return 'deploying'
-  return state === 'starting' || replacementOn !== null ? 'starting' : 'placing'
 }
 
 /** The first stage that a replica is in, with how many are: "hello: a replica to start on n2 (and 3 more)". */

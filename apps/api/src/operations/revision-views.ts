@@ -1,4 +1,4 @@
-import type { ReplicaView, RevisionView } from '@berth/contracts'
+import type { ReplicaView, RevisionView, ServiceEventView } from '@berth/contracts'
 import type { desired } from '@berth/db'
 import { fromTemplate } from './flat-spec.ts'
 
@@ -36,5 +36,19 @@ export function replicaView(
     restarts: replica.restarts,
     reason: replica.reason,
     message: replica.message,
+  }
+}
+
+export function serviceEventView(row: desired.ServiceEventRow): ServiceEventView {
+  return {
+    at: row.at.toISOString(),
+    firstAt: row.firstAt.toISOString(),
+    count: row.count,
+    kind: row.kind,
+    revision: row.revision,
+    node: row.node,
+    replica: row.replicaId,
+    reason: row.reason,
+    message: row.message,
   }
 }

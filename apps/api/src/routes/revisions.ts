@@ -6,6 +6,7 @@ import {
   pageQuery,
   replicaView as replicaSchema,
   revisionView as revisionSchema,
+  serviceEventView as eventSchema,
 } from '@berth/contracts'
 import { desired, type Database } from '@berth/db'
 import { z } from 'zod'
@@ -15,10 +16,10 @@ import { explainService } from '../explain/explain-service.ts'
 import { listBody, numberedPageOf, pageOf } from '../http/cursor.ts'
 import { eventStream, textStream } from '../http/event-stream.ts'
 import { openServiceLogs } from '../operations/logs.ts'
-import { replicaView, revisionView } from '../operations/revision-views.ts'
+import { replicaView, revisionView, serviceEventView } from '../operations/revision-views.ts'
 import { readRoute, type Route } from './route.ts'
 
-/** What there is of a service: its revisions, its replicas and what they print. */
+/** What there is of a service: its revisions, its replicas, what befell them and what they print. */
 export function revisionRoutes(context: ApiContext): Route[] {
   return [
     readRoute({
@@ -63,6 +64,20 @@ export function revisionRoutes(context: ApiContext): Route[] {
         const rows = await desired.listServiceReplicas(db, service.uid, page)
         const view = (row: desired.ReplicaPicture) => replicaView(service.name, row)
         return { status: 200, body: listBody(rows, page, ({ replica }) => replica.id, view) }
+      },
+    }),
+    readRoute({
+      path: '/services/{service}/events',
+      access: 'project',
+      summary: 'List restarts and failures of replicas, the latest first; repeated ones are counted',
+      tag: 'Replicas',
+      query: pageQuery,
+      answers: { 200: { description: 'A page of events', schema: listOf(eventSchema) } },
+      async handle({ db, project, param, query }) {
+        const service = await serviceOf(db, project.uid, param('service'))
+        const page = numberedPageOf(query)
+        const rows = await desired.listServiceEvents(db, service.uid, page)
+        return { status: 200, body: listBody(rows, page, ({ id }) => id, serviceEventView) }
       },
     }),
     readRoute({

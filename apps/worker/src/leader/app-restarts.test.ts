@@ -9,9 +9,9 @@ const id = 'rep-1' as ReplicaId
 const hung = { reason: 'LivenessFailed', message: 'no answer in 1 s' } as const
 const crash = { reason: 'AppCrashed', message: 'exit code 1' } as const
 
-function setUp({ elsewhere = false }: { elsewhere?: boolean } = {}) {
+function setUp({ elsewhere = false, row = {} }: { elsewhere?: boolean; row?: Partial<ReplicaView> } = {}) {
   const justReady = { readyAt: new Date() }
-  const world = aWorld({ replicas: [aReplica(justReady)] })
+  const world = aWorld({ replicas: [aReplica({ ...justReady, ...row })] })
   const clock = { ms: 0 }
   const done: string[] = []
   const written: string[] = []
@@ -49,9 +49,9 @@ describe('a replica whose app ended', () => {
     expect(replica()).toMatchObject({ state: 'starting', serving: false, restarts: 1, ...crash })
     expect([done, written, published]).toEqual([[], ['rep-1 restarting'], ['svc-1']])
     clock.ms = 999
-    expect(restarts.resting(id)).toBe(true)
+    expect(restarts.resting(replica())).toBe(true)
     clock.ms = 1000
-    expect(restarts.resting(id)).toBe(false)
+    expect(restarts.resting(replica())).toBe(false)
   })
 
   test('again rests for twice as long', () => {
@@ -60,9 +60,9 @@ describe('a replica whose app ended', () => {
     backUp()
     restarts.ended(replica(), crash)
     clock.ms += 1999
-    expect(restarts.resting(id)).toBe(true)
+    expect(restarts.resting(replica())).toBe(true)
     clock.ms += 1
-    expect(restarts.resting(id)).toBe(false)
+    expect(restarts.resting(replica())).toBe(false)
   })
 
   test('three times is given up where another node fits, and goes on where none does', () => {
@@ -77,14 +77,45 @@ describe('a replica whose app ended', () => {
     }
   })
 
-  test('is counted anew once it is forgotten', () => {
-    const { clock, restarts, replica, backUp } = setUp()
+  test('goes on counting under a new leader', () => {
+    const ends = [50_000, 20_000].map((ago) => new Date(Date.now() - ago).toISOString())
+    const { clock, restarts, replica } = setUp({ row: { ends } })
     restarts.ended(replica(), crash)
-    backUp()
-    restarts.forget(() => false)
+    clock.ms = 3999
+    expect(restarts.resting(replica())).toBe(true)
+    clock.ms = 4000
+    expect(restarts.resting(replica())).toBe(false)
+    expect(replica().ends).toHaveLength(3)
+  })
+
+  test('rests under a new leader for what is left of its back-off', () => {
+    const ends = [40_000, 30_000, 20_000, 10_000].map((ago) => new Date(Date.now() - ago).toISOString())
+    const rested = setUp({ row: { state: 'starting', ends } })
+    expect(rested.restarts.resting(rested.replica())).toBe(false)
+    const { clock, restarts, replica } = setUp({
+      row: { state: 'starting', ends: [...ends, new Date().toISOString()] },
+    })
+    expect(restarts.resting(replica())).toBe(true)
+    clock.ms = 10_000
+    expect(restarts.resting(replica())).toBe(true)
+    clock.ms = 16_000
+    expect(restarts.resting(replica())).toBe(false)
+  })
+
+  test('never rests longer than its back-off, whatever the clock of the database says', () => {
+    const ends = [new Date(Date.now() + 3_600_000).toISOString()]
+    const { clock, restarts, replica } = setUp({ row: { state: 'starting', ends } })
+    expect(restarts.resting(replica())).toBe(true)
+    clock.ms = 1000
+    expect(restarts.resting(replica())).toBe(false)
+  })
+
+  test('begins anew after ten minutes of health', () => {
+    const ends = [new Date(0).toISOString(), new Date(1000).toISOString()]
+    const readyAt = new Date(Date.now() - 11 * 60_000)
+    const { restarts, replica } = setUp({ elsewhere: true, row: { ends, readyAt } })
     restarts.ended(replica(), crash)
-    clock.ms += 1000
-    expect(restarts.resting(id)).toBe(false)
+    expect(replica().ends).toHaveLength(1)
   })
 
   test('is an event of its deployment', () => {

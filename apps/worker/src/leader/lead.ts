@@ -10,6 +10,7 @@ import {
   releaseLeaseAbove,
   reserveReplica,
   writeLeaderAddress,
+  writeAnswersBefore,
   writeRevisionFailure,
   writeRolloutTrouble,
   writeRouters,
@@ -211,8 +212,6 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
     deps,
     environmentOf: (revision) => environments.of(revision),
     onOutcome(replica, failure) {
-      // A lost node says nothing about the revision: what replaces the replica need not wait.
-      if (failure?.reason === 'NodeLost') return
       if (failure) return failures.failed(replica.revisionUid, failure)
       failures.succeeded(replica.revisionUid)
       const port = picture.revisions.get(replica.revisionUid)?.template.containers[0]?.ports[0]?.port
@@ -264,9 +263,9 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
 
   /** Carries on with what rows ask for: starts, and what is to go. */
   function tend(): void {
-    for (const { id, state } of picture.replicas.values()) {
-      if (state === 'starting' && !restarts.resting(id)) theKeeper.bringUp(id)
-      else if (state === 'draining' && mayRetire()) theKeeper.retire(id)
+    for (const replica of picture.replicas.values()) {
+      if (replica.state === 'starting' && !restarts.resting(replica)) theKeeper.bringUp(replica.id)
+      else if (replica.state === 'draining' && mayRetire()) theKeeper.retire(replica.id)
     }
   }
 
@@ -297,6 +296,7 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   // Take over: rows first, then what the engines say, then routes.
   await engines.refresh()
   picture.merge(await readWorld(db), { number: (reads += 1), moment: 0 })
+  failures.recall([...picture.replicas.values()])
   for (const { id, incarnation, adminPort } of await readRouters(db))
     hub.membership.expect(id, incarnation, adminPort)
   await adoptRunning({ picture, look: lookAt })
@@ -436,6 +436,11 @@ async function leadUntilEnded(options: LeadOptions, term: Term, closers: Closer[
   const rollouts = createRolloutWatch({
     observed: () => readObservedRollouts(db),
     answers: (...asked) => hub.reports.answers(...asked),
+    remember(deployment, before) {
+      writer.write(deployment, 'answers before', (db, lease) =>
+        writeAnswersBefore(db, lease, deployment, before),
+      )
+    },
     report(deployment, trouble) {
       writer.write(deployment, 'trouble', (db, lease) => writeRolloutTrouble(db, lease, deployment, trouble))
     },
@@ -514,7 +519,7 @@ function isSpareUseful(picture: Picture, { node, projectUid, containerPort }: Sp
 }
 
 function worldReplica(row: ReplicaRow): WorldReplica {
-  const { startedAt: _startedAt, epoch: _epoch, ends: _ends, ...rest } = row
+  const { startedAt: _startedAt, epoch: _epoch, ...rest } = row
   return { ...rest, containers: {} } as WorldReplica
 }
 

@@ -1,28 +1,35 @@
 import type { DeploymentId, RevisionUid, RolloutSettings } from '@berth/contracts'
-import type { RolloutTrouble } from '@berth/db'
+import type { AnswersBefore, RolloutTrouble } from '@berth/db'
 import { expect, test } from 'vitest'
 import { createRolloutWatch } from './rollout-watch.ts'
 import { createRouterReports } from './router-reports.ts'
 
 const [old, next] = ['rev-1', 'rev-2'] as RevisionUid[] as [RevisionUid, RevisionUid]
 
-/** A watch over one rollout, fed by the reports of one router. */
-function aWatch(rollout: RolloutSettings = { strategy: 'immediate' }) {
+/** A watch over one rollout, fed by the reports of one router; `answersBefore` is what a leader before has kept. */
+function aWatch(
+  rollout: RolloutSettings = { strategy: 'immediate' },
+  answersBefore: AnswersBefore | null = null,
+) {
   const clock = { ms: 1_000_000 }
   const now = () => clock.ms
   const reports = createRouterReports({ now, knownRouters: () => ['a'] })
   const told: [DeploymentId, RolloutTrouble][] = []
+  const remembered: AnswersBefore[] = []
+  const deployment = 'dep-2' as DeploymentId
   const observed = [
-    { deployment: 'dep-2' as DeploymentId, name: 'hello-00002', revision: next, previous: old, rollout },
+    { deployment, name: 'hello-00002', revision: next, previous: old, answersBefore, rollout },
   ]
   const watch = createRolloutWatch({
     observed: async () => observed,
     answers: (...asked) => reports.answers(...asked),
+    remember: (_deployment, before) => void remembered.push(before),
     report: (...said) => void told.push(said),
     now,
   })
   return {
     told,
+    remembered,
     after: async (
       ms: number,
       answers: Record<string, [failed: number, requests: number] | 'unknown'> = {},
@@ -58,6 +65,18 @@ test('one that took all traffic over is compared with the minute before', async 
   await after(0, { [old]: [0, 40] })
   await after(500, { [next]: [20, 20] })
   expect(told).toHaveLength(1)
+})
+
+test('a new leader compares with what the one before has kept of the minute before', async () => {
+  const first = aWatch()
+  await first.after(0, { [old]: [1, 40] })
+  await first.after(500)
+  expect(first.remembered).toEqual([{ failed: 1, requests: 40 }])
+  const second = aWatch({ strategy: 'immediate' }, first.remembered[0])
+  await second.after(0)
+  await second.after(500, { [next]: [20, 20] })
+  expect(second.told).toHaveLength(1)
+  expect(second.remembered).toEqual([])
 })
 
 test.each<[string, RolloutSettings, Record<string, [number, number] | 'unknown'>]>([

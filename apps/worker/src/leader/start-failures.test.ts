@@ -1,6 +1,8 @@
 import type { RevisionUid } from '@berth/contracts'
 import { expect, test } from 'vitest'
 import { createStartFailures } from './start-failures.ts'
+import { aReplica } from './testing/picture.ts'
+import type { ReplicaView } from './world-model.ts'
 
 const revision = 'rev-1' as RevisionUid
 const crash = { reason: 'AppCrashed', message: 'exit code 1; its last lines were: hunter2-hunter2' } as const
@@ -52,4 +54,36 @@ test('a revision that is gone is forgotten', () => {
   expect(failures.lasting(revision)).not.toBeNull()
   failures.forget(() => false)
   expect(failures.lasting(revision)).toBeNull()
+})
+
+test('a lost node is no failure of the revision', () => {
+  const { failures } = setUp(0)
+  failures.failed(revision, { reason: 'NodeLost', message: 'its node does not answer' })
+  expect(failures.mayStart(revision)).toBe(true)
+})
+
+/** The row of a replica that failed so many ms ago. */
+function failedRow(agoMs: number, change: Partial<ReplicaView> = {}): ReplicaView {
+  const failedAt = new Date(Date.now() - agoMs)
+  return aReplica({ state: 'failed', readyAt: null, failedAt, ...crash, ...change })
+}
+
+test('a new leader goes on from the rows of what has failed', () => {
+  const { clock, failures } = setUp(0)
+  failures.recall([failedRow(30_000), failedRow(0), failedRow(20_000)])
+  expect(failures.lasting(revision)).toEqual(crash)
+  clock.ms = 2000
+  expect(failures.mayStart(revision)).toBe(false)
+  clock.ms = 4000
+  expect(failures.mayStart(revision)).toBe(true)
+  failures.failed(revision, crash)
+  clock.ms += 7999
+  expect(failures.mayStart(revision)).toBe(false)
+})
+
+test('what failed before a replica was ready for the last time counts no more, nor what a lost node took along', () => {
+  const { failures } = setUp(0)
+  const ready = aReplica({ readyAt: new Date(Date.now() - 5_000) })
+  failures.recall([failedRow(30_000), failedRow(10_000), ready, failedRow(0, { reason: 'NodeLost' })])
+  expect(failures.mayStart(revision)).toBe(true)
 })

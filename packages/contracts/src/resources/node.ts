@@ -82,8 +82,10 @@ const nodeDrainView = z.object({
   left: z.int(),
   /** The service and what the drain waits for, in words; null when nothing is left. */
   waitingFor: z.string().nullable(),
-  /** By the pace so far; null while nothing has moved or what is left finds no node. */
+  /** Null while nobody can tell: no node was found yet for what is left, or it has only requests to end, and the like. */
   etaSeconds: z.int().nullable(),
+  /** What the estimate follows from: the pace so far, or before anything has moved how long starts take. */
+  etaFrom: z.enum(['starts', 'pace']).nullable(),
 })
 export type NodeDrainView = z.infer<typeof nodeDrainView>
 

@@ -1,5 +1,5 @@
 import type { ServiceUid } from '@berth/contracts'
-import { and, desc, eq, isNotNull, isNull } from 'drizzle-orm'
+import { and, desc, eq, gt, isNotNull, isNull, sql } from 'drizzle-orm'
 import { withTransaction, type Executor, type Transaction } from '../connection.ts'
 import {
   readReconcileSnapshot,
@@ -8,7 +8,12 @@ import {
   type ReconcileSnapshot,
   type ReplicaFacts,
 } from '../observed/reconcile-snapshot.ts'
-import { deploymentEvents, nodes, nodeStatus, replicas } from '../schema.ts'
+import { deploymentEvents, nodes, nodeStatus, replicas, serviceEvents } from '../schema.ts'
+import type { ServiceEventRow } from './service-event-reads.ts'
+
+/** What befell replicas before that is no news. */
+const eventHours = 24
+const explainedEvents = 20
 
 export type ExplainedReplica = ReplicaFacts & {
   /** Empty when the node is gone. */
@@ -35,6 +40,8 @@ export type ExplanationFacts = Pick<
   lastFinished: ExplainedDeployment | null
   replicas: ExplainedReplica[]
   nodes: ExplainedNode[]
+  /** Of the last day, newest first. */
+  events: ServiceEventRow[]
 }
 
 /** All of it from one moment; null when the service is not there. */
@@ -58,6 +65,7 @@ export async function readExplanationFacts(
         lastFinished: await withNode(tx, snapshot.lastFinished),
         replicas: await withRestarts(tx, snapshot),
         nodes: await withMessages(tx, snapshot.nodes),
+        events: await lateEvents(tx, serviceUid),
       }
     },
     { isolationLevel: 'repeatable read', accessMode: 'read only' },
@@ -89,6 +97,16 @@ async function withRestarts(tx: Transaction, snapshot: ReconcileSnapshot): Promi
     const row = byId.get(replica.id)
     return { ...replica, restarts: row?.restarts ?? 0, node: row?.node ?? '' }
   })
+}
+
+async function lateEvents(tx: Transaction, serviceUid: ServiceUid): Promise<ServiceEventRow[]> {
+  const since = sql`clock_timestamp() - make_interval(hours => ${eventHours})`
+  return await tx
+    .select()
+    .from(serviceEvents)
+    .where(and(eq(serviceEvents.serviceUid, serviceUid), gt(serviceEvents.at, since)))
+    .orderBy(desc(serviceEvents.id))
+    .limit(explainedEvents)
 }
 
 async function withMessages(tx: Transaction, known: readonly PlaceableNode[]): Promise<ExplainedNode[]> {

@@ -14,6 +14,11 @@ export type LeavingReplica = {
   revisionUid: string
   revision: string
   template: RevisionTemplate
+  /** How long starts of its revision took from cold, as far as any was measured. */
+  coldStartMs: number | undefined
+  maxScale: number
+  /** Replicas of its service that count against `maxScale`, everywhere. */
+  standing: number
   /** What its image was built for; empty when the registry did not say. */
   architectures: string[]
   /** A deployment of its service is under way. */
@@ -30,11 +35,15 @@ export async function readLeavingReplicas(
   if (nodeUids.length === 0) return []
   const replacement = alias(replicas, 'replacement')
   const elsewhere = alias(nodes, 'elsewhere')
+  // Spelt out: what drizzle counts has no alias.
+  const standing = sql<number>`(select count(*) from replicas counted
+    where counted.service_uid = ${services.uid} and counted.state in ('starting', 'ready')
+      and counted.rung <> 'parked')`
   const open = db.$count(
     deployments,
     and(eq(deployments.serviceUid, services.uid), isNull(deployments.finishedAt)),
   )
-  return await db
+  const rows = await db
     .selectDistinctOn([replicas.createdAt, replicas.id], {
       id: replicas.id,
       nodeUid: replicas.nodeUid,
@@ -44,6 +53,9 @@ export async function readLeavingReplicas(
       revisionUid: revisions.uid,
       revision: revisions.name,
       template: revisions.template,
+      startMs: revisions.startMs,
+      maxScale: services.maxScale,
+      standing: standing.mapWith(Number),
       architectures: revisions.architectures,
       deploying: sql<boolean>`${open} > 0`,
       replacementOn: elsewhere.name,
@@ -63,4 +75,5 @@ export async function readLeavingReplicas(
       ),
     )
     .orderBy(asc(replicas.createdAt), asc(replicas.id))
+  return rows.map(({ startMs, ...row }) => ({ ...row, coldStartMs: startMs.cold }))
 }

@@ -11,7 +11,7 @@ import {
 import { and, eq, isNull, sql, type SQL } from 'drizzle-orm'
 import type { AnyPgColumn } from 'drizzle-orm/pg-core'
 import { withTransaction, type Executor, type Transaction } from '../connection.ts'
-import { requireLease, type LeaseRef } from '../leases.ts'
+import { leaseHeld, requireLease, type LeaseRef } from '../leases.ts'
 import { notifyServiceChanged } from '../notify.ts'
 import { deploymentEvents, deployments, revisions, services, type RolloutTrouble } from '../schema.ts'
 
@@ -163,12 +163,29 @@ export async function writeRolloutTrouble(
   })
 }
 
+/** What the revision before answered in the minute before the traffic moved; the first word counts. */
+export async function writeAnswersBefore(
+  db: Executor,
+  lease: LeaseRef,
+  id: DeploymentId,
+  answersBefore: AnswersBefore,
+): Promise<void> {
+  await db
+    .update(deployments)
+    .set({ answersBefore })
+    .where(and(eq(deployments.id, id), isNull(deployments.answersBefore), leaseHeld(lease)))
+}
+
+export type AnswersBefore = { requests: number; failed: number }
+
 /** A deployment whose revision has traffic that may still go back to the one before. */
 export type ObservedRollout = {
   deployment: DeploymentId
   name: string
   revision: RevisionUid
   previous: RevisionUid
+  /** Of the revision before, as an earlier look has kept it; null when it told nothing. */
+  answersBefore: AnswersBefore | null
   rollout: RolloutSettings
 }
 
@@ -184,6 +201,7 @@ export async function readObservedRollouts(db: Executor): Promise<ObservedRollou
       name: deployments.revisionName,
       revision: deployments.revisionUid,
       previous: revisions.uid,
+      answersBefore: deployments.answersBefore,
       rollout: services.rollout,
     })
     .from(deployments)

@@ -54,7 +54,7 @@ test('moves that are not legal change nothing', async () => {
   const { db } = database
   await markReplicaDraining(db, lease, replica.id)
   expect(await markReplicaReady(db, lease, replica.id)).toBe(false)
-  expect(await markReplicaRestarting(db, lease, replica.id, why)).toBe(false)
+  expect(await markReplicaRestarting(db, lease, replica.id, { ...why, inARow: 2 })).toBe(false)
   expect(await markReplicaFailed(db, lease, replica.id, why)).toBe(true)
   expect(await markReplicaDraining(db, lease, replica.id)).toBe(false)
   expect(await setReplicaRung(db, lease, replica.id, 'parked')).toBe(false)
@@ -64,7 +64,7 @@ test('moves that are not legal change nothing', async () => {
 test('a restart in place is counted and keeps its reason until it is ready again', async () => {
   const { db } = database
   await markReplicaReady(db, lease, replica.id)
-  await markReplicaRestarting(db, lease, replica.id, why)
+  await markReplicaRestarting(db, lease, replica.id, { ...why, inARow: 2 })
   expect(await readReplica(db, replica.id)).toMatchObject({ state: 'starting', restarts: 1, ...why })
   await markReplicaReady(db, lease, replica.id)
   expect(await readReplica(db, replica.id)).toMatchObject({ state: 'ready', reason: null, message: null })
@@ -74,12 +74,22 @@ test('the last ten times that its app ended are kept, the newest last', async ()
   const { db } = database
   for (let end = 0; end < 12; end += 1) {
     await markReplicaReady(db, lease, replica.id)
-    await markReplicaRestarting(db, lease, replica.id, why)
+    await markReplicaRestarting(db, lease, replica.id, { ...why, inARow: 2 })
   }
   const ends = (await readReplica(db, replica.id))?.ends.map((at) => Date.parse(at)) ?? []
   expect(ends).toHaveLength(10)
   expect(ends).toEqual(ends.toSorted((a, b) => a - b))
   expect(Date.now() - (ends.at(-1) ?? 0)).toBeLessThan(60_000)
+})
+
+test('an end after ten minutes of health is the first of a row', async () => {
+  const { db } = database
+  for (const inARow of [1, 2, 1]) {
+    await markReplicaReady(db, lease, replica.id)
+    await markReplicaRestarting(db, lease, replica.id, { ...why, inARow })
+  }
+  expect(await readReplica(db, replica.id)).toMatchObject({ restarts: 3 })
+  expect((await readReplica(db, replica.id))?.ends).toHaveLength(1)
 })
 
 test('containers are remembered by name and forgotten one by one', async () => {

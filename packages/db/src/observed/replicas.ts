@@ -6,12 +6,14 @@ import { notifyServiceChanged } from '../notify.ts'
 import { hostPorts, replicaContainers, replicas, spareSandboxes } from '../schema.ts'
 import { quarantinePortsOf } from './host-ports.ts'
 import type { ReplicaRow } from './reservation.ts'
+import { noteReplicaEvent, type ReplicaEvent } from './service-events.ts'
 
-const keptEnds = 10
+/** Of the ends in a row: enough for the longest back-off. */
+export const keptEnds = 10
 
 /*
  * What becomes of a replica after its reservation. Every write is guarded by the lease, moves only where
- * `mayMoveReplica` allows, tells listeners, and answers whether it changed a row: false means that the replica is
+ * `mayMoveReplica` allows, tells listeners, notes restarts and failures as events of the service, and answers whether it changed a row: false means that the replica is
  * gone or in a state that does not allow it. All throw `LeaseLostError`.
  */
 
@@ -33,11 +35,9 @@ export async function markReplicaFailed(
   id: string,
   why: { reason: Reason; message: string },
 ): Promise<boolean> {
-  return move(db, lease, id, 'failed', {
-    reason: why.reason,
-    message: why.message,
-    failedAt: sql`clock_timestamp()`,
-  })
+  const { reason, message } = why
+  const values = { reason, message, failedAt: sql`clock_timestamp()` }
+  return move(db, lease, id, 'failed', values, { kind: 'ReplicaFailed', reason, message })
 }
 
 /** For good: the leader takes it out of the routes, waits for its requests and removes it. */
@@ -56,22 +56,25 @@ export async function writeReadiness(
   return change(db, lease, id, values, eq(replicas.state, 'ready'))
 }
 
-/** A ready replica whose app ended is brought up again in place. */
+/** A ready replica whose app ended is brought up again in place; `inARow` counts this end too. */
 export async function markReplicaRestarting(
   db: Executor,
   lease: LeaseRef,
   id: string,
-  why: { reason: Reason; message: string },
+  { inARow, reason, message }: { reason: Reason; message: string; inARow: number },
 ): Promise<boolean> {
-  return move(db, lease, id, 'starting', {
+  const endsBefore = sql`case when ${inARow} = 1 then '[]'::jsonb
+    when jsonb_array_length(${replicas.ends}) < ${keptEnds} then ${replicas.ends}
+    else ${replicas.ends} - 0 end`
+  const values = {
     rung: 'running',
     restarts: sql`${replicas.restarts} + 1`,
-    ends: sql`(case when jsonb_array_length(${replicas.ends}) < ${keptEnds} then ${replicas.ends}
-      else ${replicas.ends} - 0 end) || to_jsonb(clock_timestamp())`,
+    ends: sql`(${endsBefore}) || to_jsonb(clock_timestamp())`,
     readyAt: null,
-    reason: why.reason,
-    message: why.message,
-  })
+    reason,
+    message,
+  } as const
+  return move(db, lease, id, 'starting', values, { kind: 'ReplicaRestarted', reason, message })
 }
 
 /**
@@ -94,9 +97,10 @@ async function move(
   id: string,
   state: ReplicaState,
   values: ReplicaChange,
+  event?: ReplicaEvent,
 ): Promise<boolean> {
   const from = replicaStates.filter((before) => mayMoveReplica(before, state))
-  return change(db, lease, id, { ...values, state }, inArray(replicas.state, from))
+  return change(db, lease, id, { ...values, state }, inArray(replicas.state, from), event)
 }
 
 type ReplicaChange = { [Column in keyof ReplicaRow]?: ReplicaRow[Column] | SQL }
@@ -107,16 +111,19 @@ async function change(
   id: string,
   values: ReplicaChange,
   where: SQL,
+  event?: ReplicaEvent,
 ): Promise<boolean> {
   return withTransaction(db, async (tx) => {
     await requireLease(tx, lease)
-    const rows = await tx
+    const { serviceUid, revisionUid, nodeUid } = replicas
+    const [row] = await tx
       .update(replicas)
       .set({ ...values, epoch: lease.epoch })
       .where(and(eq(replicas.id, id), where))
-      .returning({ serviceUid: replicas.serviceUid })
-    if (rows[0] === undefined) return false
-    await notifyServiceChanged(tx, rows[0].serviceUid)
+      .returning({ serviceUid, revisionUid, nodeUid })
+    if (row === undefined) return false
+    if (event) await noteReplicaEvent(tx, { id, ...row }, event)
+    await notifyServiceChanged(tx, row.serviceUid)
     return true
   })
 }

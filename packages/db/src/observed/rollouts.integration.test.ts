@@ -5,7 +5,12 @@ import { acquireLease, LeaseLostError, type LeaseRef } from '../leases.ts'
 import { deploymentEvents, deployments, serviceStatus } from '../schema.ts'
 import { insertRevision, insertService } from '../testing/builders.ts'
 import { createTestDatabase, type TestDatabase } from '../testing/test-database.ts'
-import { finishDeployment, readObservedRollouts, writeRolloutTrouble } from './deployments.ts'
+import {
+  finishDeployment,
+  readObservedRollouts,
+  writeAnswersBefore,
+  writeRolloutTrouble,
+} from './deployments.ts'
 import { listServicesBehind, rollBackTraffic, shiftTraffic, takeTrafficBack } from './service-status.ts'
 
 let database: TestDatabase
@@ -131,4 +136,14 @@ test('the leader observes what has traffic, until it has said what is wrong or t
   await writeRolloutTrouble(db, lease, deployment, { reason: 'ErrorRate', message: 'second' })
   expect(await readObservedRollouts(db)).toEqual([])
   expect(await readDeployment()).toMatchObject({ trouble: { message: 'first' } })
+})
+
+test('what the revision before answered is kept once, for the next leader', async () => {
+  const { db } = database
+  await shift(100)
+  expect(await readObservedRollouts(db)).toMatchObject([{ answersBefore: null }])
+  await writeAnswersBefore(db, { ...lease, epoch: lease.epoch - 1 }, deployment, { requests: 1, failed: 1 })
+  await writeAnswersBefore(db, lease, deployment, { requests: 40, failed: 1 })
+  await writeAnswersBefore(db, lease, deployment, { requests: 50, failed: 2 })
+  expect(await readObservedRollouts(db)).toMatchObject([{ answersBefore: { requests: 40, failed: 1 } }])
 })

@@ -79,6 +79,8 @@ export type WorldReplica = {
   drainingAt: Date | null
   failedAt: Date | null
   restarts: number
+  /** When its app ended and was started again, those in a row, oldest first; RFC 3339. */
+  ends: string[]
   reason: Reason | null
   message: string | null
   containers: { sandbox?: string; app?: string }
@@ -190,6 +192,7 @@ async function readReplicas(tx: Transaction, only?: ServiceUid): Promise<WorldRe
     drainingAt: replica.drainingAt,
     failedAt: replica.failedAt,
     restarts: replica.restarts,
+    ends: replica.ends,
     reason: replica.reason as Reason | null,
     message: replica.message,
     containers,

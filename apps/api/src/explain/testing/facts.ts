@@ -36,6 +36,7 @@ export function theFacts(change: Partial<desired.ExplanationFacts> = {}): desire
     replicas: [aReplica('rep-1')],
     volumes: [],
     nodes: [aNode('n1')],
+    events: [],
     ...change,
   }
 }

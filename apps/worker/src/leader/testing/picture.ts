@@ -76,6 +76,7 @@ export function aReplica(change: Partial<ReplicaView> = {}): ReplicaView {
     drainingAt: null,
     failedAt: null,
     restarts: 0,
+    ends: [],
     reason: null,
     message: null,
     containers: {},

@@ -9,13 +9,16 @@ import {
 } from '@berth/contracts'
 import { readFrames, writeFrame } from '../frame-lines.ts'
 
+/** `answers` since each report before. */
+type Load = { queued: number; inFlight: number; answers?: { requests: number; failed: number } }
+
 /** A router as far as the leader is concerned: it keeps the table, acknowledges, and reports what a test says. */
 export type StandInRouter = {
   readonly version: RouteVersion | undefined
   revision(uid: string): RevisionRoute | undefined
   hosts(): string[]
   /** What it says from now on about a revision; `null` says nothing about it. */
-  load(revision: string, load: { queued: number; inFlight: number } | null): void
+  load(revision: string, load: Load | null): void
   /** How long every replica without requests in flight has been idle, in its reports. */
   idleMs: number
   /** Replicas that it does not let go of. */
@@ -32,7 +35,7 @@ export function standInRouter(socketPath: string, id = 'router-1', kept?: RouteS
   let table = kept
   let socket: Socket | undefined
   let closed = false
-  const loads = new Map<string, { queued: number; inFlight: number }>()
+  const loads = new Map<string, Load>()
   const lingering = new Set<string>()
   const epochs: number[] = []
 
@@ -106,7 +109,7 @@ export function standInRouter(socketPath: string, id = 'router-1', kept?: RouteS
     if (!table) return
     acknowledge()
     const revisions = table.revisions.map(({ uid, replicas }) => {
-      const { queued, inFlight } = loads.get(uid) ?? { queued: 0, inFlight: 0 }
+      const { queued, inFlight, ...told } = loads.get(uid) ?? { queued: 0, inFlight: 0 }
       const busy = queued + inFlight > 0
       return {
         uid,
@@ -114,6 +117,7 @@ export function standInRouter(socketPath: string, id = 'router-1', kept?: RouteS
         queued,
         concurrency: inFlight + queued,
         requests: 0,
+        ...told,
         replicas: replicas.map((replica) => ({
           id: replica.id,
           inFlight: busy ? 1 : 0,
@@ -122,7 +126,8 @@ export function standInRouter(socketPath: string, id = 'router-1', kept?: RouteS
       }
     })
     say({ kind: 'report', version: table.version, revisions })
-    for (const [revision, load] of loads) if (load.queued > 0) say({ kind: 'demand', revision, ...load })
+    for (const [revision, { queued, inFlight }] of loads)
+      if (queued > 0) say({ kind: 'demand', revision, queued, inFlight })
   }
 
   const timer = setInterval(speak, speakEveryMs)
