@@ -27,7 +27,7 @@ export type EdgeLimits = Readonly<{
 
 type Limit = { variable: string; standard: number; least: number; most: number }
 
-export const edgeLimits = {
+const edgeLimits = {
   maxHeaderBytes: limit('BERTH_ROUTER_MAX_HEADER_BYTES', 16_384, 1024, 65_536),
   maxHeaders: limit('BERTH_ROUTER_MAX_HEADERS', 100, 10, 1000),
   maxUriBytes: limit('BERTH_ROUTER_MAX_URI_BYTES', 8192, 256, 65_536),

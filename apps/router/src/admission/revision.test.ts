@@ -186,6 +186,25 @@ describe('waiting', () => {
     heavy.remove()
   })
 
+  test('is refused at once when it would be in vain, but not while more replicas may come', () => {
+    const route = { atMaxScale: true, concurrency: 1, replicas: [aReplica('a')] }
+    const { revision, clock } = admission(route)
+    let served = must(revision.tryClaim())
+    const serveNext = (waiter: ReturnType<typeof waiting>) => {
+      clock.now += 10
+      served.release()
+      served = must(waiter.claim)
+    }
+    const first = Array.from({ length: 90 }, () => waiting(revision, 0, 1000))
+    for (const waiter of first.slice(0, 30)) serveNext(waiter)
+    const more = Array.from({ length: 60 }, () => waiting(revision, 0, 1000))
+    expect(more.filter(({ refusal }) => refusal === undefined)).toHaveLength(41)
+    expect(more.at(-1)?.refusal).toEqual({ kind: 'queue-full', atMaxScale: true })
+    revision.update(aRevision({ ...route, atMaxScale: false }))
+    expect(waiting(revision, 0, 1000).refusal).toBeUndefined()
+    revision.remove()
+  })
+
   test('ends at the deadline', () => {
     vi.useFakeTimers()
     const { revision } = admission({})

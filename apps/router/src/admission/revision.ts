@@ -4,6 +4,7 @@ import { affinityToken } from './affinity-token.ts'
 import { balanceFor, type Balance } from './balance.ts'
 import { Replica, type Claim, type SlotOwner } from './replica.ts'
 import { standardLimits } from '../limits.ts'
+import { QueuePace } from './queue-pace.ts'
 import { RevisionQueue, type Refusal, type Waiter } from './revision-queue.ts'
 import type { Slots } from './slots.ts'
 
@@ -36,6 +37,7 @@ export type RevisionEvents = {
 export class RevisionAdmission implements SlotOwner {
   readonly #events: RevisionEvents
   readonly #queue: RevisionQueue
+  readonly #pace = new QueuePace()
   readonly #replicas = new Map<string, Replica>()
   /** Withdrawn with requests in flight: listed again, they come back with the slots that are still taken. */
   readonly #departing = new Map<string, Replica>()
@@ -172,11 +174,13 @@ export class RevisionAdmission implements SlotOwner {
       return () => undefined
     }
     this.#noteLoad()
+    const now = this.#events.now()
+    if (this.#queue.size === 0) this.#pace.began(now)
     const leave = this.#queue.push(waiter, (late) => {
       this.#noteLoad()
       late.refuse(this.deadlineRefusal())
     })
-    this.#wakeWhenBack(this.#events.now())
+    this.#wakeWhenBack(now)
     this.#events.onQueued(this)
     return () => {
       this.#noteLoad()
@@ -242,7 +246,9 @@ export class RevisionAdmission implements SlotOwner {
     const { blocked, replicas } = this.#route
     if (this.#removed) return { kind: 'withdrawn' }
     if (blocked && replicas.length === 0) return { kind: 'blocked', ...blocked }
-    if (this.#queue.hasRoomFor(waiter)) return undefined
+    const inVain =
+      this.#allBusyAtMaxScale && this.#pace.isInVain(this.#queue.size, waiter.deadlineMs, this.#events.now())
+    if (this.#queue.hasRoomFor(waiter) && !inVain) return undefined
     return { kind: 'queue-full', atMaxScale: this.#allBusyAtMaxScale }
   }
 
@@ -299,6 +305,7 @@ export class RevisionAdmission implements SlotOwner {
       const claim = this.#claim(now)
       if (!claim) break
       const waiter = this.#queue.shift()
+      this.#pace.granted(now)
       if (waiter) waiter.grant(claim)
       else claim.release()
     }
