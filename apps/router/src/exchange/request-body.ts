@@ -11,6 +11,7 @@ export class RequestBody implements BodySink {
   readonly #downstream: Downstream
   #kept: Buffer[] = []
   #keptBytes = 0
+  #receivedBytes = 0
   #overflowed = false
   #ended = false
   #current: Readable | undefined
@@ -26,6 +27,11 @@ export class RequestBody implements BodySink {
   /** What is kept for a second attempt. */
   get keptBytes(): number {
     return this.#overflowed ? 0 : this.#keptBytes
+  }
+
+  /** What has come of it so far. */
+  get receivedBytes(): number {
+    return this.#receivedBytes
   }
 
   get complete(): boolean {
@@ -52,6 +58,7 @@ export class RequestBody implements BodySink {
   }
 
   data(chunk: Buffer): boolean {
+    this.#receivedBytes += chunk.length
     this.#keep(chunk)
     const body = this.#current
     return body === undefined || body.destroyed || body.push(chunk)
