@@ -93,6 +93,7 @@ export async function startRouter(config: RouterConfig, log: Logger, lines?: Log
   const metrics = createMetrics({
     inFlight: () => revisions.inFlight(),
     queued: () => revisions.queued(),
+    revisions: () => revisions.all(),
     connections: () => connections.size,
     droppedLines: () => lines?.droppedLines ?? 0,
     services: () => table?.hosts.values() ?? [],

@@ -10,6 +10,7 @@ function metricsOf(load: Partial<Load> = {}) {
   return createMetrics({
     inFlight: () => 0,
     queued: () => 0,
+    revisions: () => [],
     connections: () => 0,
     droppedLines: () => 0,
     services: () => [hello, other],
@@ -80,6 +81,25 @@ test('wakes, ejections, retries, connections and dropped lines are told', async 
     ]),
   )
   expect(lines.some((line) => /^nodejs_eventloop_lag_p99_seconds [0-9]/.test(line))).toBe(true)
+})
+
+test('what a service has to do is the sum over its revisions, and goes with it', async () => {
+  let revisions = [
+    { route: hello, inFlight: 3, queued: 0 },
+    { route: hello, inFlight: 2, queued: 5 },
+    { route: other, inFlight: 0, queued: 0 },
+  ]
+  const metrics = metricsOf({ revisions: () => revisions })
+  await metrics.text()
+  const text = await metrics.text()
+  for (const line of [
+    'berth_router_service_in_flight{project="default",service="hello"} 5\n',
+    'berth_router_service_queued{project="default",service="hello"} 5\n',
+    'berth_router_service_queued{project="default",service="other"} 0\n',
+  ])
+    expect(text).toContain(line)
+  revisions = revisions.slice(2)
+  expect(await metrics.text()).not.toContain('service="hello"')
 })
 
 test('every line is of the form that Prometheus reads, and no series is there twice', async () => {

@@ -3,7 +3,12 @@ import type { AccessLine } from '../exchange/access-line.ts'
 import { trafficText } from './traffic-text.ts'
 import { TrafficByService, type ServiceName } from './traffic.ts'
 
+/** A revision with what it has to do. */
+type Busy = { route: ServiceName; inFlight: number; queued: number }
+
 export type Load = {
+  /** Every revision that a host leads to. */
+  revisions(): Iterable<Busy>
   inFlight(): number
   queued(): number
   /** Connections of clients, idle ones among them. */
@@ -25,6 +30,16 @@ export function createMetrics(load: Load) {
   const retries = new Counter({ name: 'berth_router_retries_total', help: 'Second attempts', registers })
   gauge('berth_router_in_flight', 'Requests inside replicas', () => load.inFlight())
   gauge('berth_router_queued', 'Requests that wait for a slot', () => load.queued())
+  gaugeByService(
+    'berth_router_service_in_flight',
+    'Requests inside replicas of a service',
+    (busy) => busy.inFlight,
+  )
+  gaugeByService(
+    'berth_router_service_queued',
+    'Requests that wait for a slot of a service',
+    (busy) => busy.queued,
+  )
   gauge('berth_router_connections', 'Open connections of clients', () => load.connections())
   const dropped: Counter = new Counter({
     name: 'berth_router_log_lines_dropped_total',
@@ -38,6 +53,22 @@ export function createMetrics(load: Load) {
 
   function gauge(name: string, help: string, read: () => number): void {
     const made: Gauge = new Gauge({ name, help, registers, collect: (): void => made.set(read()) })
+  }
+
+  function gaugeByService(name: string, help: string, read: (busy: Busy) => number): void {
+    const made: Gauge<'project' | 'service'> = new Gauge({
+      name,
+      help,
+      labelNames: ['project', 'service'],
+      registers,
+      collect(): void {
+        made.reset()
+        for (const busy of load.revisions()) {
+          const { project, service } = busy.route
+          made.inc({ project, service }, read(busy))
+        }
+      },
+    })
   }
 
   return {
