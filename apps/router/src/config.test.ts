@@ -21,15 +21,24 @@ test('replicas are asked by the own client unless the reference is chosen', () =
   expect(upstreamClient({ BERTH_ROUTER_CLIENT: 'undici' })).toBe('undici')
 })
 
+test('a sample of access lines is a number from 0 to 1, and all of them unless said', () => {
+  const sample = (text: string) =>
+    parseConfig({ BERTH_INSTALLATION: 'i1', BERTH_ROUTER_ACCESS_LOG_SAMPLE: text }).accessLogSample
+  expect(['', '0', '1', '0.25', '.5', '1.0'].map(sample)).toEqual([1, 0, 1, 0.25, 0.5, 1])
+  for (const text of ['-0.1', '1.01', 'half', '1e-2', '0,5'])
+    expect(() => sample(text)).toThrow(`BERTH_ROUTER_ACCESS_LOG_SAMPLE is "${text}"`)
+})
+
 test('everything that is wrong is said at once, with its value', () => {
   const env = {
     BERTH_EDGE_PORT: '80.5',
     BERTH_EDGE_FDS: '1',
     BERTH_ROUTER_CLIENT: 'curl',
+    BERTH_ROUTER_ACCESS_LOG_SAMPLE: '1.5',
     BERTH_TRUSTED_PROXIES: '10.0.0.0/33',
   }
   expect(() => parseConfig(env)).toThrow(
-    /INSTALLATION.*"80\.5".*FDS is "1".*CLIENT is "curl".*own, undici.*"10\.0\.0\.0\/33"/,
+    /INSTALLATION.*"80\.5".*FDS is "1".*ACCESS_LOG_SAMPLE is "1\.5" and must be a number from 0 to 1;.*CLIENT is "curl".*own, undici.*"10\.0\.0\.0\/33"/,
   )
 })
 

@@ -25,6 +25,8 @@ export type RouterConfig = Readonly<{
   tls: TlsConfig | undefined
   /** What speaks HTTP to replicas. */
   upstreamClient: UpstreamClient
+  /** Which part of the requests gets an access line, 0 to 1. */
+  accessLogSample: number
   drainMs: number
   limits: EdgeLimits
   logLevel: string
@@ -48,6 +50,13 @@ export function parseConfig(env: NodeJS.ProcessEnv): RouterConfig {
     if (/^[0-9]{1,9}$/.test(text) && value >= least && value <= most) return value
     problems.push(`${name} is "${text}" and must be a whole number from ${least} to ${most}`)
     return fallback
+  }
+
+  function share(name: string): number {
+    const text = env[name] || '1'
+    if (/^(0|1|[01]?\.[0-9]{1,9})$/.test(text) && Number(text) <= 1) return Number(text)
+    problems.push(`${name} is "${text}" and must be a number from 0 to 1`)
+    return 1
   }
 
   function descriptors(name: string): number[] {
@@ -76,6 +85,7 @@ export function parseConfig(env: NodeJS.ProcessEnv): RouterConfig {
     problems.push('BERTH_TLS_PORT needs BERTH_TLS_FOLDER, the folder of the certificates')
   const drainSeconds = whole('BERTH_ROUTER_DRAIN_SECONDS', defaultDrainSeconds, 0, 86_400)
   const limits = limitsFrom(({ variable, standard, least, most }) => whole(variable, standard, least, most))
+  const accessLogSample = share('BERTH_ROUTER_ACCESS_LOG_SAMPLE')
   const logLevel = env['BERTH_LOG_LEVEL'] ?? 'info'
   if (!logLevels.includes(logLevel))
     problems.push(`BERTH_LOG_LEVEL is "${logLevel}" and must be one of ${logLevels.join(', ')}`)
@@ -111,6 +121,7 @@ export function parseConfig(env: NodeJS.ProcessEnv): RouterConfig {
             redirectTo: redirects === 'on' ? tlsPort : undefined,
           },
     upstreamClient: upstreamClient ?? 'own',
+    accessLogSample,
     drainMs: drainSeconds * 1000,
     limits,
     logLevel,

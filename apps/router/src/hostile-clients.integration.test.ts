@@ -1,5 +1,4 @@
 import { connect, createServer, type Server } from 'node:net'
-import { pino } from 'pino'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { AccessLine } from './exchange/access-line.ts'
 import { ask, eventually, sendRaw, startEdge, type Edge } from './testing/edge.ts'
@@ -190,8 +189,8 @@ describe('the parser gives up on what never becomes a request', () => {
 
   test('its answers are counted and written down like any other', async () => {
     const lines: AccessLine[] = []
-    const log = pino({}, { write: (line) => void lines.push(JSON.parse(line) as AccessLine) })
-    const logged = await startEdge({}, {}, log)
+    const write = (line: string) => void lines.push(JSON.parse(line) as AccessLine)
+    const logged = await startEdge({}, {}, { write, droppedLines: 0 })
     const answer = await sendRaw(logged.port, 'NOT HTTP\r\n\r\n')
     const [line] = lines.filter(({ outcome }) => outcome === 'refused')
     expect(line).toMatchObject({ status: 400, code: 'malformed-request' })

@@ -1,20 +1,27 @@
 import { pino } from 'pino'
 import { parseConfig } from './config.ts'
+import { LogWriter } from './observability/log-writer.ts'
 import { startRouter } from './router.ts'
 
-/** Access lines are collected up to this size, and written at least every second. */
-const logBufferBytes = 4096
+/** What is logged is written at least so often. */
 const logFlushMs = 1000
+/** At the end, so long is waited for whoever reads the log. */
+const lastLinesMs = 2000
 
 const config = parseConfig(process.env)
-const destination = pino.destination({ fd: 1, sync: false, minLength: logBufferBytes })
-const log = pino({ level: config.logLevel, base: { process: 'router' } }, destination)
-setInterval(() => destination.flush(), logFlushMs).unref()
+const lines = new LogWriter(1)
+const log = pino({ level: config.logLevel, base: { process: 'router' } }, lines)
+setInterval(() => lines.flush(), logFlushMs).unref()
 
-const router = await startRouter(config, log).catch((error: unknown) => {
+async function leave(code: number): Promise<never> {
+  // An exit would wait for the thread that writes, for as long as nobody reads.
+  if (!(await lines.flushed(lastLinesMs))) process.kill(process.pid, 'SIGKILL')
+  process.exit(code)
+}
+
+const router = await startRouter(config, log, lines).catch(async (error: unknown) => {
   log.fatal({ err: error }, 'router could not start')
-  destination.flushSync()
-  process.exit(1)
+  return await leave(1)
 })
 
 let stopping = false
@@ -22,8 +29,7 @@ async function stop(): Promise<void> {
   if (stopping) return
   stopping = true
   await router.stop()
-  destination.flushSync()
-  process.exit(0)
+  await leave(0)
 }
 process.on('SIGTERM', () => void stop())
 process.on('SIGINT', () => void stop())

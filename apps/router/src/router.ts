@@ -3,7 +3,6 @@ import { readlinkSync } from 'node:fs'
 import type { HelloFrame } from '@berth/contracts'
 import type { Logger } from 'pino'
 import { createAdminServer } from './admin-server.ts'
-import type { RevisionAdmission } from './admission/revision.ts'
 import { Revisions } from './admission/revisions.ts'
 import { Slots } from './admission/slots.ts'
 import { openLeaderChannel } from './channel/leader-channel.ts'
@@ -17,7 +16,9 @@ import { createEdgeServer, listenAt, listenAtAll } from './edge-server.ts'
 import type { AccessLine } from './exchange/access-line.ts'
 import type { ExchangeContext } from './exchange/exchange.ts'
 import { stopServing } from './graceful-stop.ts'
-import { createMetrics } from './metrics.ts'
+import { createAccessLog } from './observability/access-log.ts'
+import type { LogWriter } from './observability/log-writer.ts'
+import { createMetrics } from './observability/metrics.ts'
 import { openRedisChannel } from './redis/redis-channel.ts'
 import { applyRoutes, snapshotOf, type RouteTable } from './routes/route-table.ts'
 import { createTableStore } from './routes/table-store.ts'
@@ -41,8 +42,14 @@ export type Router = {
   stop(): Promise<void>
 }
 
-/** Puts a router together and starts it. Resolves when it accepts requests. */
-export async function startRouter(config: RouterConfig, log: Logger): Promise<Router> {
+/** What `log` is written with, for lines that are too many to go through it. */
+export type LogLines = Pick<LogWriter, 'write' | 'droppedLines'>
+
+/**
+ * Puts a router together and starts it. Resolves when it accepts requests. Access lines go to `lines` by themselves, at
+ * level info of `log`.
+ */
+export async function startRouter(config: RouterConfig, log: Logger, lines?: LogLines): Promise<Router> {
   assertParserFits()
   const incarnation = randomUUID()
   // One id per process: while one router replaces another, the leader has to wait for both.
@@ -75,9 +82,10 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
     connect: openPool,
     onQueued(revision) {
       reporting.queued(revision)
-      if (revision.queued === 1 && revision.route.replicas.length === 0) countWake(revision)
+      if (revision.queued === 1 && revision.route.replicas.length === 0) metrics.woke(revision.route)
     },
-    onReplicaFailed(replica, cause) {
+    onReplicaFailed(replica, cause, { route }) {
+      metrics.ejected(route)
       log.warn({ replica, cause }, 'replica taken out')
       link.send({ kind: 'replica-failed', replica, cause })
     },
@@ -86,9 +94,11 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
   const metrics = createMetrics({
     inFlight: () => revisions.inFlight(),
     queued: () => revisions.queued(),
+    revisions: () => revisions.all(),
+    connections: () => connections.size,
+    droppedLines: () => lines?.droppedLines ?? 0,
     services: () => table?.hosts.values() ?? [],
   })
-  const countWake = ({ route }: RevisionAdmission) => metrics.woke(route.project, route.service)
 
   function tellGivenBack(): void {
     const held = slots.held(givenBack)
@@ -167,9 +177,13 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
     send: (frame) => link.send(frame),
   })
 
+  const accessLog = createAccessLog({
+    sample: config.accessLogSample,
+    write: lines && log.isLevelEnabled('info') ? (line) => lines.write(line) : undefined,
+  })
   function record(line: AccessLine): void {
     metrics.observe(line)
-    log.info(line, 'request ended')
+    accessLog(line)
   }
 
   const context: ExchangeContext = {
@@ -198,7 +212,7 @@ export async function startRouter(config: RouterConfig, log: Logger): Promise<Ro
       if (table === undefined) return 'no route table yet'
       return listening ? undefined : 'starting'
     },
-    metrics: metrics.text,
+    metrics: () => metrics.text(),
     metricsType: metrics.contentType,
   })
   const adminPort = await listenAt(admin, config.admin)

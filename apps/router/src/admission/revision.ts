@@ -25,7 +25,7 @@ export type RevisionEvents = {
   onQueued(revision: RevisionAdmission): void
   /** A replica was withdrawn and is empty: its connections can be closed. */
   onEmptied(replica: Replica): void
-  onReplicaFailed(replica: Replica, cause: string): void
+  onReplicaFailed(replica: Replica, cause: string, revision: RevisionAdmission): void
   /** Some of its slots are free for other routers. */
   onGaveBack(revision: RevisionAdmission): void
 }
@@ -196,7 +196,8 @@ export class RevisionAdmission implements SlotOwner {
 
   /** Takes the replica of `claim` out of balancing for a while and tells the leader, once for all that die together. */
   failed(claim: Claim, cause: string): void {
-    if (claim.replica.failed(claim, this.#events.now())) this.#events.onReplicaFailed(claim.replica, cause)
+    if (claim.replica.failed(claim, this.#events.now()))
+      this.#events.onReplicaFailed(claim.replica, cause, this)
   }
 
   /** The replica of `claim` answered: if it was out, it is back. */

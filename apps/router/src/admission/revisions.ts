@@ -12,7 +12,7 @@ export type RevisionsOptions = {
   queueLimit?: number
   connect(route: ReplicaRoute, concurrency: number): Upstream
   onQueued(revision: RevisionAdmission): void
-  onReplicaFailed(replica: string, cause: string): void
+  onReplicaFailed(replica: string, cause: string, revision: RevisionAdmission): void
   /** The list of lingering replicas got shorter. */
   onLingeringShrunk(): void
   onGaveBack?(revision: string): void
@@ -122,7 +122,8 @@ export class Revisions {
       queueLimit: this.#options.queueLimit,
       connect: (route: ReplicaRoute, concurrency: number) => options.connect(route, concurrency),
       onQueued: (revision: RevisionAdmission) => options.onQueued(revision),
-      onReplicaFailed: (replica: Replica, cause: string) => options.onReplicaFailed(replica.id, cause),
+      onReplicaFailed: (replica: Replica, cause: string, revision: RevisionAdmission) =>
+        options.onReplicaFailed(replica.id, cause, revision),
       onGaveBack: (revision: RevisionAdmission) => options.onGaveBack?.(revision.route.uid),
       onEmptied: (replica: Replica) => this.#closeSockets(replica),
     }

@@ -8,6 +8,9 @@ export type Outcome = 'answered' | 'refused' | 'broken-off' | 'timed-out' | 'cli
 export type AccessLine = {
   outcome: Outcome
   requestId: string
+  /** As it was forwarded; undefined for what never became a request. */
+  traceparent?: string | undefined
+  protocol?: string | undefined
   method: string
   host: string
   path: string
@@ -15,10 +18,19 @@ export type AccessLine = {
   /** From the head of the request to the end of the exchange. */
   ms: number
   queuedMs: number
+  /** Of the last attempt, from the sending to the head of the answer. */
+  upstreamHeadMs?: number | undefined
+  /** Of the last attempt, from the sending to the last of the answer, whole or not. */
+  upstreamMs?: number | undefined
+  /** Of the body, to the client. */
   bytes: number
+  /** Of the body, from the client. */
+  receivedBytes?: number | undefined
   retries: number
-  project?: string
-  service?: string
-  revision?: string
-  code?: string
+  project?: string | undefined
+  service?: string | undefined
+  revision?: string | undefined
+  /** The id of the one that was asked last. */
+  replica?: string | undefined
+  code?: string | undefined
 }

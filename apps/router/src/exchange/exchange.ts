@@ -12,6 +12,7 @@ import type { UpstreamCall, UpstreamFailure, UpstreamListener } from '../upstrea
 import type { AccessLine, Outcome } from './access-line.ts'
 import { affinityCookie, readAffinity, withoutAffinity, type Affinity } from './affinity.ts'
 import { askerOf } from './asker.ts'
+import { Attempt } from './attempt.ts'
 import { answerTo, type Failure, type FailureAnswer } from './failure.ts'
 import { headersForClient, headersForReplica, headerValue, trailersForClient, type Asker } from './headers.ts'
 import { checkRequest, type Accepted, type Refused } from './request-check.ts'
@@ -65,6 +66,8 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
   #revision: RevisionAdmission | undefined
   #timer: NodeJS.Timeout | undefined
   #claim: Claim | undefined
+  /** The last one. */
+  #attempt: Attempt | undefined
   #call: UpstreamCall | undefined
   #leaveQueue: (() => void) | undefined
   #tunnel: Duplex | undefined
@@ -213,6 +216,7 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
     const body = this.#body?.open() ?? null
     // Its body was too large already.
     if (this.#claim !== claim) return
+    this.#attempt = new Attempt(claim.replica.id)
     const call = claim.replica.upstream.send(
       {
         method: this.#downstream.head.method,
@@ -252,6 +256,7 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
   head(status: number, text: string, headers: string[]): void {
     this.#replicaAnswers()
     this.#status = status
+    this.#attempt?.headCame()
     if (this.#abandoned) return
     this.#closeWhenNeeded()
     if (this.#downstream.writeHead(status, text, this.#headersForClient(headers))) return
@@ -292,6 +297,7 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
       return this.#end('client-gone')
     }
     this.#status = 101
+    this.#attempt?.headCame()
     this.#tunnel = socket
     const tunnel = joinTunnel(
       upgrade,
@@ -411,6 +417,7 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
     if (!claim) return
     this.#claim = undefined
     claim.replica.removeUser(this)
+    this.#attempt?.ended()
     claim.release()
   }
 
@@ -423,17 +430,24 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
     this.#context.onEnd(this, {
       outcome,
       requestId: this.#asker.requestId,
+      traceparent: this.#asker.traceparent,
+      protocol: `HTTP/${this.#downstream.head.httpVersion}`,
       method: this.#downstream.head.method,
       host: this.#accepted?.host ?? '',
       path: (this.#accepted?.target ?? '').split('?', 1)[0] ?? '',
       status: outcome === 'client-gone' && this.#status === 0 ? 499 : this.#status,
       ms: performance.now() - this.#startedAt,
       queuedMs: this.#queuedMs,
+      upstreamHeadMs: this.#attempt?.headMs,
+      upstreamMs: this.#attempt?.ms,
       bytes: this.#bytes,
+      receivedBytes: this.#body?.receivedBytes ?? 0,
       retries: this.#retries,
-      ...(this.#route ? { project: this.#route.project, service: this.#route.service } : {}),
-      ...(this.#revision ? { revision: this.#revision.route.name } : {}),
-      ...(this.#code === undefined ? {} : { code: this.#code }),
+      project: this.#route?.project,
+      service: this.#route?.service,
+      revision: this.#revision?.route.name,
+      replica: this.#attempt?.replica,
+      code: this.#code,
     })
   }
 

@@ -11,9 +11,9 @@ export class RequestBody implements BodySink {
   readonly #downstream: Downstream
   #kept: Buffer[] = []
   #keptBytes = 0
+  #receivedBytes = 0
   #overflowed = false
   #ended = false
-  #bytes = 0
   #maxBytes = Number.POSITIVE_INFINITY
   #onTooLarge: () => void = () => undefined
   #current: Readable | undefined
@@ -29,6 +29,11 @@ export class RequestBody implements BodySink {
   /** What is kept for a second attempt. */
   get keptBytes(): number {
     return this.#overflowed ? 0 : this.#keptBytes
+  }
+
+  /** What has come of it so far. */
+  get receivedBytes(): number {
+    return this.#receivedBytes
   }
 
   get complete(): boolean {
@@ -61,9 +66,9 @@ export class RequestBody implements BodySink {
   }
 
   data(chunk: Buffer): boolean {
-    const wasWithin = this.#bytes <= this.#maxBytes
-    this.#bytes += chunk.length
-    if (this.#bytes > this.#maxBytes) {
+    const wasWithin = this.#receivedBytes <= this.#maxBytes
+    this.#receivedBytes += chunk.length
+    if (this.#receivedBytes > this.#maxBytes) {
       if (wasWithin) this.#onTooLarge()
       return true
     }

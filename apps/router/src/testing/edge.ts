@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import { pino } from 'pino'
 import type { RevisionRoute, RouteDelta, RouteSnapshot } from '@berth/contracts'
 import { parseConfig } from '../config.ts'
-import { startRouter, type Router } from '../router.ts'
+import { startRouter, type LogLines, type Router } from '../router.ts'
 import { aSnapshot, testInstallation } from './routes.ts'
 import { startStandInLeader, type StandInLeader } from './stand-in-leader.ts'
 
@@ -19,11 +19,11 @@ export type Edge = {
   close(): Promise<void>
 }
 
-/** A router in this process with a stand-in for the leader, on ports of its own. */
+/** A router in this process with a stand-in for the leader, on ports of its own; silent without `lines`. */
 export async function startEdge(
   first: Partial<RouteSnapshot> = {},
   env: Record<string, string> = {},
-  log = pino({ level: 'silent' }),
+  lines?: LogLines,
 ): Promise<Edge> {
   let table = aSnapshot(first)
   const leader = await startStandInLeader(() => table)
@@ -37,7 +37,8 @@ export async function startEdge(
     BERTH_LOG_LEVEL: 'silent',
     ...env,
   })
-  const router = await startRouter(config, log)
+  const log = lines ? pino({}, lines) : pino({ level: 'silent' })
+  const router = await startRouter(config, log, lines)
   return {
     router,
     leader,

@@ -20,10 +20,18 @@ export function bindSocket(): BoundSocket {
   return { fd: handle.fd, port: name.port ?? 0, close: () => handle.close() }
 }
 
-export type RouterPlace = { edge: BoundSocket; admin: BoundSocket; hubSocket: string; tableFile: string }
+export type RouterPlace = {
+  edge: BoundSocket
+  admin: BoundSocket
+  hubSocket: string
+  tableFile: string
+  /** Its standard output is a pipe, and it writes access lines there. */
+  logs?: boolean
+}
 
 /** A router in a process of its own, as the supervisor starts it. */
-export function startRouterProcess({ edge, admin, hubSocket, tableFile }: RouterPlace): ChildProcess {
+export function startRouterProcess(place: RouterPlace): ChildProcess {
+  const { edge, admin, hubSocket, tableFile, logs = false } = place
   return spawn(process.execPath, [join(import.meta.dirname, '../main.ts')], {
     env: {
       BERTH_INSTALLATION: testInstallation,
@@ -31,9 +39,9 @@ export function startRouterProcess({ edge, admin, hubSocket, tableFile }: Router
       BERTH_ROUTE_TABLE_FILE: tableFile,
       BERTH_EDGE_FDS: '3',
       BERTH_ADMIN_FD: '4',
-      BERTH_LOG_LEVEL: 'warn',
+      BERTH_LOG_LEVEL: logs ? 'info' : 'warn',
     },
-    stdio: ['ignore', 'inherit', 'inherit', edge.fd, admin.fd],
+    stdio: ['ignore', logs ? 'pipe' : 'inherit', 'inherit', edge.fd, admin.fd],
   })
 }
 
