@@ -10,6 +10,7 @@ import { routerAdminPorts } from '../../infra/src/settings.ts'
 import { type Certificates, makeCertificates } from '../support/certificates.ts'
 import { startEngines } from '../support/engines.ts'
 import { freePorts } from '../support/free-ports.ts'
+import { startLoad } from '../support/load.ts'
 import { connectPlatform, startPlatform, type StartedPlatform } from '../support/platform.ts'
 import { until } from '../support/poll.ts'
 import { claimSlot } from '../support/slot.ts'
@@ -87,6 +88,21 @@ describe('two routers behind one edge', () => {
     const { status } = await platform.request('two-burst', { path: '/stats' })
     expect(status).toBe(200)
   })
+})
+
+describe('one of two routers is killed', () => {
+  test('and at least 99.5 % of the requests succeed, while it is killed and after', async () => {
+    await platform.update('two-burst', { concurrency: 80, minScale: 1 })
+    await platform.waitReady('two-burst')
+    const requests = 6000
+    const load = startLoad(() => platform.request('two-burst'), { lanes: 6, limit: requests })
+    await until(() => load.sent() > requests / 3, { describe: 'a third of the requests to be sent' })
+    await platform.signal('router-2', 'SIGKILL')
+    await until(() => load.sent() >= requests, { describe: 'all requests to be sent', timeoutMs: 120_000 })
+    const { sent, statuses, failures } = await load.stop()
+    const failed = sent - (statuses['200'] ?? 0)
+    expect(failed, failures.join('\n')).toBeLessThanOrEqual(sent * 0.005)
+  }, 180_000)
 })
 
 describe('over TLS', () => {
