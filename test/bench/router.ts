@@ -11,6 +11,7 @@ import { httpProxy, httpxy, undici } from './proxies/node-libraries.ts'
 import type { Proxy } from './proxies/proxy.ts'
 import { addedLatency } from './router/added-latency.ts'
 import type { Bench, Part } from './router/bench.ts'
+import { idleConnections } from './router/idle-connections.ts'
 import { get10k, get1m, post10k, smallGet } from './router/requests.ts'
 import { webSocketEcho } from './router/websocket.ts'
 
@@ -29,6 +30,7 @@ const parts: Record<string, Part> = {
   post: post10k,
   latency: addedLatency,
   websocket: webSocketEcho,
+  idle: idleConnections,
 }
 const proxies: Record<string, Proxy> = {
   'berth-no-log': berthWithoutLog,

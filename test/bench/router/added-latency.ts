@@ -1,10 +1,10 @@
 import { startApp } from '../load/app.ts'
 import { ExactTimers } from '../load/exact-timers.ts'
-import { replay, smallAnswer } from '../load/replay.ts'
-import { steady } from '../load/schedule.ts'
-import { median, percentile } from '../statistics.ts'
+import { smallAnswer } from '../load/replay.ts'
+import { median } from '../statistics.ts'
 import { tableLines } from '../table.ts'
 import { inRounds, type Part, ratio, withProxies } from './bench.ts'
+import { type Latency, latencyAt, perSecond } from './latency.ts'
 
 /*
  * What a proxy adds to the latency of a small GET at a rate that is far from its limit. Requests are sent on a fixed
@@ -12,11 +12,8 @@ import { inRounds, type Part, ratio, withProxies } from './bench.ts'
  * same round. App and clients share one event loop, so they never wait for each other's turn on their processor.
  */
 
-const perSecond = 2000
 const concurrency = 80
 const warmUpSeconds = 2
-
-type Latency = { p50: number; p99: number }
 
 export const addedLatency: Part = {
   title: `Latency of a small GET at ${perSecond} requests/s on a fixed schedule`,
@@ -36,14 +33,6 @@ export const addedLatency: Part = {
       app.close()
     }
   },
-}
-
-/** Milliseconds of the percentiles at the rate of this part. Throws where a request has no answer. */
-async function latencyAt(name: string, port: number, timers: ExactTimers, seconds: number): Promise<Latency> {
-  const { latenciesMs } = await replay(steady(perSecond, seconds), { port, timers })
-  const failed = latenciesMs.filter(Number.isNaN).length
-  if (failed > 0) throw new Error(`${failed} of ${latenciesMs.length} requests to ${name} failed`)
-  return { p50: percentile(latenciesMs, 50), p99: percentile(latenciesMs, 99) }
 }
 
 function latencyTable(measured: readonly [string, readonly Latency[]][]): string[] {
