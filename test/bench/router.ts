@@ -1,18 +1,19 @@
-import { execFileSync } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { availableParallelism, loadavg, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { loadOfMachine, prepareProcess } from './machine.ts'
 import { berth, berthOnUndici, berthWithoutLog } from './proxies/berth.ts'
 import { caddy } from './proxies/caddy.ts'
 import { haproxy } from './proxies/haproxy.ts'
 import { nginx } from './proxies/nginx.ts'
 import { httpProxy, httpxy, undici } from './proxies/node-libraries.ts'
-import type { Proxy } from './proxies/proxy.ts'
+import { type Proxy, present } from './proxies/proxy.ts'
 import { addedLatency } from './router/added-latency.ts'
-import type { Bench, Part } from './router/bench.ts'
+import type { Part } from './router/bench.ts'
 import { idleConnections } from './router/idle-connections.ts'
 import { get10k, get1m, post10k, smallGet } from './router/requests.ts'
+import { slowBodies } from './router/slow-bodies.ts'
 import { webSocketEcho } from './router/websocket.ts'
 
 /*
@@ -21,7 +22,7 @@ import { webSocketEcho } from './router/websocket.ts'
  * proxies take turns on one processor, clients and app have another. docs/performance.md explains the figures.
  */
 
-const usage = `npm run bench:router -- [--quick] [--rounds N] [--only part,...] [--proxies name,...]`
+const usage = 'npm run bench:router -- [--quick] [--rounds N] [--only part,...] [--proxies name,...]'
 
 const parts: Record<string, Part> = {
   small: smallGet,
@@ -31,6 +32,7 @@ const parts: Record<string, Part> = {
   latency: addedLatency,
   websocket: webSocketEcho,
   idle: idleConnections,
+  bodies: slowBodies,
 }
 const proxies: Record<string, Proxy> = {
   'berth-no-log': berthWithoutLog,
@@ -44,9 +46,6 @@ const proxies: Record<string, Proxy> = {
   undici,
 }
 
-/** It ends by itself even when something stands still; processes of its own end with it. */
-const timeLimitMinutes = 45
-
 const { values: options } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
@@ -57,27 +56,21 @@ const { values: options } = parseArgs({
 })
 const rounds = Number(options.rounds ?? (options.quick ? 2 : 5))
 if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds is "${options.rounds}". ${usage}`)
-if (availableParallelism() < 2) throw new Error('the benchmark needs two processors')
+const chosenParts = chosen('only', options.only, parts)
+const chosenProxies = chosen('proxies', options.proxies, proxies)
 
-setTimeout(() => {
-  console.error(`The benchmark has not ended within ${timeLimitMinutes} minutes.`)
-  process.exit(1)
-}, timeLimitMinutes * 60_000).unref()
-
+prepareProcess(10 + 10 * rounds)
 const folder = await mkdtemp(join(tmpdir(), 'bench-router-'))
 try {
-  const bench: Bench = {
-    proxies: present(chosen('proxies', options.proxies, proxies)),
+  const bench = {
+    proxies: present(chosenProxies),
     folder,
-    proxyCore: '0',
-    loadCore: '1',
     rounds,
     seconds: options.quick ? 1 : 3,
+    quick: options.quick,
   }
-  execFileSync('taskset', ['-a', '-c', '-p', bench.loadCore, String(process.pid)], { stdio: 'ignore' })
-  const load = loadavg().map((each) => each.toFixed(1))
-  console.log(`${rounds} rounds, medians; load of the machine before: ${load.join(', ')}`)
-  for (const part of chosen('only', options.only, parts)) {
+  console.log(`${rounds} rounds, medians; load of the machine before: ${loadOfMachine()}`)
+  for (const part of chosenParts) {
     console.log(`\n${part.title}\n`)
     for (const line of await part.run(bench)) console.log(line)
   }
@@ -90,15 +83,5 @@ function chosen<Value>(option: string, names: string, from: Record<string, Value
     const value = from[name]
     if (value !== undefined) return value
     throw new Error(`--${option} has "${name}"; there are ${Object.keys(from).join(', ')}. ${usage}`)
-  })
-}
-
-/** Those that can be run on this machine; says what to type for the others. */
-function present(wanted: readonly Proxy[]): Proxy[] {
-  return wanted.filter((proxy) => {
-    const remedy = proxy.missing?.()
-    if (remedy === undefined) console.log(`${proxy.name} ${proxy.version?.() ?? 'of this folder'}`)
-    else console.log(`${proxy.name} is left out, it is not here: ${remedy}`)
-    return remedy === undefined
   })
 }

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { loadCore } from '../machine.ts'
 import { host, missingProgram } from '../proxies/proxy.ts'
 
 const program = '/usr/bin/wrk'
@@ -13,18 +14,18 @@ const run = promisify(execFile)
 export type WrkRequest = { path: string; postBytes?: number }
 
 /**
- * Keeps `connections` busy with one request each for whole `seconds`, from processor `core`. Resolves with the number
+ * Keeps `connections` busy with one request each for whole `seconds`. Resolves with the number
  * of answers and the seconds that it took; an error or an answer other than 200 is thrown.
  */
 export async function askWithWrk(
   { path, postBytes }: WrkRequest,
-  { port, connections, seconds, core }: { port: number; connections: number; seconds: number; core: string },
+  { port, connections, seconds }: { port: number; connections: number; seconds: number },
 ): Promise<{ count: number; seconds: number }> {
   const remedy = missing()
   if (remedy !== undefined) throw new Error(`wrk is needed as the client: ${remedy}`)
   const command = [
     '-c',
-    core,
+    loadCore,
     program,
     '-t1',
     `-c${connections}`,

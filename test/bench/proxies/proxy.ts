@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import { startTestChild, type TestChild } from '../../support/child.ts'
 import { freePorts } from '../../support/free-ports.ts'
 import { until } from '../../support/poll.ts'
+import { proxyCore } from '../machine.ts'
 
 /** Something that is put between the clients and the app of a benchmark. */
 export type Proxy = {
@@ -27,8 +28,6 @@ export type RunningProxy = {
 export type ProxyPlace = {
   /** For configuration and other files. */
   folder: string
-  /** Processor that only proxies run on. */
-  core: string
   /** Of the app's replicas on 127.0.0.1. */
   replicaPorts: readonly number[]
   /** Requests at once per replica, where a proxy can limit them. */
@@ -50,11 +49,11 @@ export async function freePort(): Promise<number> {
 export async function startProcess(
   name: string,
   port: number,
-  { core, folder }: ProxyPlace,
+  { folder }: ProxyPlace,
   command: readonly string[],
   env?: NodeJS.ProcessEnv,
 ): Promise<RunningProxy> {
-  const child = startTestChild(['taskset', '-c', core, ...command], {
+  const child = startTestChild(['taskset', '-c', proxyCore, ...command], {
     cwd: folder,
     ...(env === undefined ? {} : { env }),
   })
@@ -93,4 +92,14 @@ export function missingProgram(path: string, debianPackage: string): () => strin
 export function versionOf(path: string, argument: string): string {
   const { stdout, stderr } = spawnSync(path, [argument], { encoding: 'utf8' })
   return /\d+(\.\d+)+/.exec(`${stdout}${stderr}`)?.[0] ?? ''
+}
+
+/** Those that can be run on this machine; prints versions, and what to type for what is missing. */
+export function present(wanted: readonly Proxy[]): Proxy[] {
+  return wanted.filter((proxy) => {
+    const remedy = proxy.missing?.()
+    if (remedy !== undefined) console.log(`${proxy.name} is left out, it is not here: ${remedy}`)
+    else if (proxy.version) console.log(`${proxy.name} ${proxy.version()}`)
+    return remedy === undefined
+  })
 }

@@ -5,13 +5,11 @@ export type Bench = {
   /** In the order in which they are shown; those that cannot be run here are left out. */
   proxies: readonly Proxy[]
   folder: string
-  /** Processor of the proxies, which take turns on it. */
-  proxyCore: string
-  /** Processor of the clients and of the app. */
-  loadCore: string
   rounds: number
   /** How long one measurement takes. */
   seconds: number
+  /** Take less of whatever takes long: figures are rough. */
+  quick: boolean
 }
 
 /** A part of the benchmark: measures and resolves with lines to print. */
@@ -28,8 +26,7 @@ export async function withProxies<Result>(
 ): Promise<Result> {
   const running: RunningProxy[] = []
   try {
-    for (const proxy of bench.proxies)
-      running.push(await proxy.start({ folder: bench.folder, core: bench.proxyCore, ...app }))
+    for (const proxy of bench.proxies) running.push(await proxy.start({ folder: bench.folder, ...app }))
     return await work(running)
   } finally {
     await Promise.all(running.map((proxy) => proxy.stop()))

@@ -6,6 +6,7 @@ import { until } from '../../support/poll.ts'
 import { startApp } from '../load/app.ts'
 import { ExactTimers } from '../load/exact-timers.ts'
 import { smallAnswer } from '../load/replay.ts'
+import { loadCore } from '../machine.ts'
 import { berth } from '../proxies/berth.ts'
 import { caddy } from '../proxies/caddy.ts'
 import { haproxy } from '../proxies/haproxy.ts'
@@ -68,7 +69,7 @@ async function measure(proxy: RunningProxy, count: number, bench: Bench): Promis
   const p99Before = await p99()
   await delay(settleMs)
   const [before, kernelBefore] = [residentBytes(proxy), kernelBytes()]
-  const clients = await openIdle(proxy, count, bench)
+  const clients = await openIdle(proxy, count)
   try {
     await delay(settleMs)
     const bytesEach = (residentBytes(proxy) - before) / count
@@ -81,11 +82,7 @@ async function measure(proxy: RunningProxy, count: number, bench: Bench): Promis
   }
 }
 
-async function openIdle(
-  { name, port }: RunningProxy,
-  count: number,
-  { loadCore }: Bench,
-): Promise<TestChild> {
+async function openIdle({ name, port }: RunningProxy, count: number): Promise<TestChild> {
   const command = ['taskset', '-c', loadCore, process.execPath, program, String(port), String(count)]
   const clients = startTestChild(command)
   await until(() => clients.output().includes('open: ') || clients.process.exitCode !== null, {

@@ -29,7 +29,7 @@ function requestsPart(title: string, request: WrkRequest, bodyBytes?: number): P
     async run(bench) {
       const app = await startApp((path, answer) => answer(answers.get(path) ?? small))
       const ask = ({ port }: RunningProxy, seconds: number) =>
-        askWithWrk(request, { port, connections, seconds, core: bench.loadCore })
+        askWithWrk(request, { port, connections, seconds })
       try {
         return await withProxies(bench, { replicaPorts: [app.port], concurrency }, async (proxies) => {
           for (const proxy of proxies) await ask(proxy, warmUpSeconds)
