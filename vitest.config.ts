@@ -16,7 +16,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: [
-            '{apps,packages,infra,samples,test/support,test/chaos/suite}/**/*.test.ts',
+            '{apps,packages,infra,samples,test/support,test/bench,test/chaos/suite}/**/*.test.ts',
             'test/*.test.ts',
           ],
           exclude: ['**/*.{integration,component,machine}.test.ts', '**/node_modules/**'],

@@ -8,6 +8,7 @@ import { startEngines, type EngineConnection } from '../support/engines.ts'
 import { connectPlatform, startPlatform, type Platform } from '../support/platform.ts'
 import { until } from '../support/poll.ts'
 import { claimSlot } from '../support/slot.ts'
+import { median } from './statistics.ts'
 
 /*
  * How long it takes until something answers, Berth beside the plain engine in one run:
@@ -24,14 +25,6 @@ import { claimSlot } from '../support/slot.ts'
 const runProgram = promisify(execFile)
 const rounds = Number(process.argv[2] ?? 10)
 const restMs = Number(process.argv[3] ?? 2000)
-
-const median = (values: readonly number[]): number => {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = Math.floor(sorted.length / 2)
-  return sorted.length % 2 === 1
-    ? (sorted[middle] ?? 0)
-    : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2
-}
 
 async function timed(work: () => Promise<unknown>): Promise<number> {
   const started = performance.now()

@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import { Failure } from '../../../infra/src/failure.ts'
 import type { Fault } from './fault.ts'
-import { seededRandom } from './random.ts'
+import { seededRandom } from '../../support/random.ts'
 
 export type Options = {
   seed: number

@@ -3,7 +3,7 @@ import type { Partition } from '../../support/partition.ts'
 import type { Platform } from '../../support/platform.ts'
 import type { ProbedService } from './probed-service.ts'
 import type { Tally } from './prober/tally.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../../support/random.ts'
 
 /** How much is done: `test` is part of `./berth test`, `short` takes minutes, `full` proves the promises. */
 export type Extent = 'test' | 'short' | 'full'

@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto'
 
 /** A stream of chance that is the same for the same seed and purpose, whatever else was drawn before. */
 export type Random = {
+  /** At least 0 and below 1. */
+  fraction(): number
   /** A whole number from `least` to `most`, both possible. */
   between(least: number, most: number): number
   pick<Item>(items: readonly Item[]): Item
@@ -18,6 +20,7 @@ export function seededRandom(seed: number, purpose: string): Random {
     return (state - 1) / (modulus - 1)
   }
   const random: Random = {
+    fraction: next,
     between: (least, most) => least + Math.floor(next() * (most - least + 1)),
     pick(items) {
       const item = items[random.between(0, items.length - 1)]
