@@ -55,7 +55,7 @@ export type Downstream = {
   closeAfterwards(): void
   /** Begins the answer, headers flat. Returns false when one of them cannot be written: nothing has been sent then. */
   writeHead(status: number, statusText: string, headers: readonly string[]): boolean
-  /** Returns false to be given no more until `drained`. */
+  /** Returns false to be given no more until `drained`. The chunk may be overwritten as soon as this returns. */
   write(chunk: Buffer): boolean
   /** The answer is complete but for its trailers. */
   end(trailers: readonly [string, string][]): void

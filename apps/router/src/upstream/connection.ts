@@ -1,8 +1,8 @@
 import { connect, type Socket } from 'node:net'
 import type { Call, CallHolder } from './call.ts'
+import { readBufferAfter, toKeep } from '../read-buffer.ts'
 import { isOwnShortage } from './own-shortage.ts'
 import { mayLeaveBodyUnread } from './request-head.ts'
-import { readBufferAfter, toKeep } from './read-buffer.ts'
 import { RequestSender, type SenderEvents } from './request-sender.ts'
 import type { ResponseHead } from './response-head.ts'
 import { ResponseParser, type ResponseEvents } from './response-parser.ts'
@@ -121,7 +121,7 @@ export class Connection implements CallHolder, ResponseEvents, SenderEvents {
 
   data(chunk: Buffer): void {
     const call = this.#call
-    if (!call || call.listener.data(toKeep(chunk)) || call !== this.#call) return
+    if (!call || call.listener.data(chunk) || call !== this.#call) return
     this.#paused = true
     this.#socket.pause()
   }

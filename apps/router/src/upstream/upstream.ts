@@ -25,7 +25,10 @@ export type UpstreamFailure = {
 /** What becomes of a request. Nothing more is called after `end`, `upgraded`, `failed` or an abort by the caller. */
 export type UpstreamListener = {
   head(status: number, statusText: string, headers: string[]): void
-  /** Returns false to be asked for no more until `resume` is called. */
+  /**
+   * Returns false to be asked for no more until `resume` is called. What comes next may be read into the same memory:
+   * whoever keeps the chunk takes a copy (`toKeep`).
+   */
   data(chunk: Buffer): boolean
   /** The answer is complete; what followed a body in chunks, names and values. */
   end(trailers: readonly string[]): void

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { isFieldValue, isToken, lineBegin } from '../../field-syntax.ts'
+import { toKeep } from '../../read-buffer.ts'
 import type { RequestHead } from '../downstream.ts'
 import { dateLine } from './http-date.ts'
 
@@ -14,7 +15,7 @@ import { dateLine } from './http-date.ts'
  */
 
 /** As much as is copied into one piece with the head at less cost than a second piece has. */
-const maxHeldBytes = 4096
+const maxHeldBytes = 12 * 1024
 /** Tells clients for how long a quiet connection stays theirs. */
 const keepsOpen = 'Connection: keep-alive\r\nKeep-Alive: timeout=75\r\n\r\n'
 const closes = 'Connection: close\r\n\r\n'
@@ -28,7 +29,8 @@ export class AnswerWriter {
   readonly #request: RequestHead
   /** The head while it is held back; undefined before and after. */
   #head: string | undefined
-  #held: Buffer | undefined
+  /** The first piece of the body, as text of one byte each: it becomes one piece with the head. */
+  #held: string | undefined
   #framing: Framing = 'none'
   /** Bytes that the length in the head still promises. */
   #left = 0
@@ -101,7 +103,7 @@ export class AnswerWriter {
       this.#left -= chunk.length
     }
     if (this.#head !== undefined && this.#held === undefined && chunk.length <= maxHeldBytes) {
-      this.#held = chunk
+      this.#held = chunk.toString('latin1')
       return true
     }
     this.#socket.cork()
@@ -141,20 +143,19 @@ export class AnswerWriter {
     this.#head = undefined
     this.#held = undefined
     if (held === undefined) return head
-    const bytes = held.toString('latin1')
-    return this.#framing === 'chunks' ? `${head}${sizeLine(held)}${bytes}\r\n` : head + bytes
+    return this.#framing === 'chunks' ? `${head}${sizeLine(held.length)}${held}\r\n` : head + held
   }
 
   #writePiece(chunk: Buffer): boolean {
-    if (this.#framing !== 'chunks') return this.#socket.write(chunk)
-    this.#socket.write(sizeLine(chunk), 'latin1')
-    this.#socket.write(chunk)
+    if (this.#framing !== 'chunks') return this.#socket.write(toKeep(chunk))
+    this.#socket.write(sizeLine(chunk.length), 'latin1')
+    this.#socket.write(toKeep(chunk))
     return this.#socket.write('\r\n', 'latin1')
   }
 }
 
-function sizeLine(chunk: Buffer): string {
-  return `${chunk.length.toString(16)}\r\n`
+function sizeLine(bytes: number): string {
+  return `${bytes.toString(16)}\r\n`
 }
 
 /*

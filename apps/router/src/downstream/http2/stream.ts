@@ -2,6 +2,7 @@ import { constants, type ServerHttp2Stream } from 'node:http2'
 import { headerValue } from '../../exchange/headers.ts'
 import type { UpgradeOffer } from '../../exchange/upgrade-offer.ts'
 import { isFieldValue, isToken } from '../../field-syntax.ts'
+import { toKeep } from '../../read-buffer.ts'
 import type { BodySink, Downstream, DownstreamEvents, Peer, RequestHead } from '../downstream.ts'
 
 /** So much of a body is under way or kept while nobody reads it: the window of a stream. */
@@ -87,7 +88,7 @@ export class Http2Stream implements Downstream {
     // Whatever an app says beyond its length is no part of the answer.
     if (this.#isHeadOnly || this.isGone || chunk.length > this.#answerLeft) return true
     this.#answerLeft -= chunk.length
-    return this.#stream.write(chunk)
+    return this.#stream.write(toKeep(chunk))
   }
 
   end(trailers: readonly [string, string][]): void {
