@@ -11,6 +11,8 @@ export type Seen = {
   received: string
   /** The same as whole answers. */
   answers: Message[]
+  /** What is left of it behind them. */
+  leftOver: string
   /** The router ended the connection. */
   closed: boolean
   /** The whole requests that reached the replica, connection by connection. */
@@ -26,6 +28,8 @@ export type WatchedEdge = {
   origin: RawOrigin
   /** What the replica says to a whole request. */
   answer: (request: Message, connection: OriginConnection) => string
+  /** What it says to a request of which it has the head, and not yet the body; once per connection. */
+  answerEarly: (head: string) => string
   /**
    * Sends bytes (latin1), each piece by itself, and reads until the router ends the connection. Before it tells what it
    * has seen, another client asks: whatever a request has left in the router or on its connections comes ahead of that.
@@ -34,8 +38,11 @@ export type WatchedEdge = {
   close(): Promise<void>
 }
 
-/** `leaves`: what the client does behind its last byte, instead of waiting for the end. */
-type SendOptions = { leaves?: 'half-closes' | 'resets' }
+/**
+ * `waitsFor`: what the client has to hear before it sends its second piece. `leaves`: what it does behind its last
+ * byte, instead of waiting for the end.
+ */
+type SendOptions = { waitsFor?: string; leaves?: 'half-closes' | 'resets' }
 
 const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 const okWithoutBody = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'
@@ -54,12 +61,16 @@ export async function startWatchedEdge(
   } = {},
 ): Promise<WatchedEdge> {
   const answered = new WeakMap<OriginConnection, number>()
+  const early = new WeakSet<OriginConnection>()
   const origin = await startRawOrigin((connection) => {
-    const { messages } = readMessages(connection.received)
+    const { messages, rest } = readMessages(connection.received)
     for (const message of messages.slice(answered.get(connection) ?? 0))
       if (message.start === next) connection.socket.write(ok)
       else connection.socket.write(watched.answer(message, connection), 'latin1')
     answered.set(connection, messages.length)
+    if (early.has(connection) || !rest.includes('\r\n\r\n')) return
+    early.add(connection)
+    connection.socket.write(watched.answerEarly(rest), 'latin1')
   })
   const replicas = [aReplica('r1', origin.port)]
   const edge = await startEdge(
@@ -78,19 +89,22 @@ export async function startWatchedEdge(
   const watched: WatchedEdge = {
     edge,
     origin,
+    answerEarly: () => '',
     answer: ({ start }) => (start.startsWith('HEAD ') ? okWithoutBody : ok),
-    async send(pieces, { leaves } = {}) {
+    async send(pieces, options = {}) {
       forget()
       const before = origin.connections.length
-      const { received, closed } = await talk(edge.port, [pieces].flat(), leaves)
+      const { received, closed } = await talk(edge.port, [pieces].flat(), options)
       await ask({ port: edge.port, path: '/the-next-client' })
       const read = origin.connections.map((connection) => readMessages(connection.received))
       const all = read.flatMap(({ messages }) => messages)
       const requests = all.filter(({ start }) => start !== next)
       if (all.length - requests.length !== 1) throw new Error('the next client was not heard')
+      const { messages: answers, rest: leftOver } = readMessages(received)
       return {
         received,
-        answers: readMessages(received).messages,
+        answers,
+        leftOver,
         closed,
         requests,
         unfinished: read.map(({ rest }) => rest).filter((rest) => rest !== ''),
@@ -108,7 +122,7 @@ export async function startWatchedEdge(
 async function talk(
   port: number,
   pieces: readonly string[],
-  leaves: SendOptions['leaves'],
+  { leaves, waitsFor = '' }: SendOptions,
 ): Promise<{ received: string; closed: boolean }> {
   const socket = connect({ port, host: '127.0.0.1', noDelay: true })
   const over = Promise.withResolvers<void>()
@@ -127,6 +141,7 @@ async function talk(
   for (const piece of pieces) {
     if (socket.writable) socket.write(piece, 'latin1')
     if (pieces.length > 1) await aMoment()
+    while (!received.includes(waitsFor) && closed && !socket.destroyed) await aMoment()
   }
   if (leaves) await aMoment()
   if (leaves === 'half-closes') socket.end()
