@@ -9,7 +9,7 @@ export function clientHello(name: Buffer): Buffer {
     // Curves, formats of points, and signatures that any server takes.
     extension(10, Buffer.from('0004001d0017', 'hex')),
     extension(11, Buffer.from('0100', 'hex')),
-    extension(13, Buffer.from('000604010403' + '0804', 'hex')),
+    extension(13, Buffer.from('0006040104030804', 'hex')),
   ]
   const body = Buffer.concat([
     Buffer.from('0303', 'hex'),

@@ -70,7 +70,8 @@ test('100 requests are answered in their order, each by its own tenant, and reac
     [theirs, 'theirs'],
   ] as const) {
     const wanted = asked.filter((each) => each.tenant === tenant).map(({ path }) => path)
-    expect(askedOf(origin).toSorted()).toEqual(wanted.toSorted())
+    expect(new Set(askedOf(origin))).toEqual(new Set(wanted))
+    expect(askedOf(origin)).toHaveLength(wanted.length)
     // No more at once than the service has slots for, however many a client sends.
     expect(origin.connections.length).toBeLessThanOrEqual(4)
   }
