@@ -169,7 +169,8 @@ describe('what an app may be expected to do', () => {
   )
 
   test('is to go on, which the router says, and the expectation does not reach the app (case 29)', async () => {
-    const seen = await watched.send(post('Expect: 100-Continue\r\nContent-Length: 5', 'hello'))
+    const head = post('Expect: 100-Continue\r\nContent-Length: 5')
+    const seen = await watched.send([head, 'hello'], { waitsFor: '100 Continue' })
     expect(arrivedIn(seen)).toEqual([['POST /', 'hello']])
     expect(JSON.stringify(seen.requests).toLowerCase()).not.toContain('expect')
     expect(seen.answers.map(({ start }) => start)).toEqual(['HTTP/1.1 100 Continue', 'HTTP/1.1 200 OK'])

@@ -50,7 +50,7 @@ const next = 'GET /the-next-client HTTP/1.1'
 /** The slot is taken by one request at a time, so that every request gets the connection of the one before it. */
 const concurrency = 1
 /** A connection that stays open this long stays open for good. */
-const openForGoodMs = 2000
+const openForGoodMs = 4000
 
 /** A router before one replica that records every byte. */
 export async function startWatchedEdge(

@@ -220,6 +220,8 @@ export class Http1Connection implements ClientConnection {
     while (rest.length > 0 && !this.#isDeaf && !this.#isLeaving) {
       const read = this.#parser.execute(rest)
       if (typeof read !== 'number') this.#unparsed(refusalOf(read, rest, this.#limits))
+      // Behind a wish to switch the parser keeps its error to itself, and reads nothing any more.
+      else if (read === 0) this.#unparsed(endedEarly)
       // Behind a wish to switch that is not granted, what follows is the next request.
       else rest = rest.subarray(read)
     }
