@@ -19,6 +19,8 @@ export type Seen = {
   requests: Message[]
   /** Bytes that reached the replica and are no whole request, one entry per connection. */
   unfinished: string[]
+  /** Every byte that reached the replica, the next client's request among them, connection by connection. */
+  bytes: string[]
   /** How many connections the router has opened to the replica since the last time. */
   opened: number
 }
@@ -38,11 +40,16 @@ export type WatchedEdge = {
   close(): Promise<void>
 }
 
-/**
- * `waitsFor`: what the client has to hear before it sends its second piece. `leaves`: what it does behind its last
- * byte, instead of waiting for the end.
- */
-type SendOptions = { waitsFor?: string; leaves?: 'half-closes' | 'resets' }
+type SendOptions = {
+  /** What the client has to hear before it sends its second piece. */
+  waitsFor?: string
+  /** What it does behind its last byte, instead of waiting for the end. */
+  leaves?: 'half-closes' | 'resets'
+  /** It leaves when it has so many answers, or no more have come for a while. */
+  enough?: number
+  /** The next piece goes in the next turn of the event loop, instead of a moment later. */
+  isQuick?: boolean
+}
 
 const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 const okWithoutBody = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'
@@ -107,6 +114,7 @@ export async function startWatchedEdge(
         leftOver,
         closed,
         requests,
+        bytes: origin.connections.map(({ received }) => received),
         unfinished: read.map(({ rest }) => rest).filter((rest) => rest !== ''),
         opened: origin.connections.length - before,
       }
@@ -122,7 +130,7 @@ export async function startWatchedEdge(
 async function talk(
   port: number,
   pieces: readonly string[],
-  { leaves, waitsFor = '' }: SendOptions,
+  { leaves, waitsFor = '', enough = 0, isQuick = false }: SendOptions,
 ): Promise<{ received: string; closed: boolean }> {
   const socket = connect({ port, host: '127.0.0.1', noDelay: true })
   const over = Promise.withResolvers<void>()
@@ -140,15 +148,29 @@ async function talk(
   }, openForGoodMs)
   for (const piece of pieces) {
     if (socket.writable) socket.write(piece, 'latin1')
-    if (pieces.length > 1) await aMoment()
+    if (isQuick) await aTurn()
+    else if (pieces.length > 1) await aMoment()
     while (!received.includes(waitsFor) && closed && !socket.destroyed) await aMoment()
   }
-  if (leaves) await aMoment()
+  for (
+    let i = 0;
+    leaves && !socket.destroyed && (i === 0 || (i < 10 && answersIn(received) < enough));
+    i += 1
+  )
+    await aMoment()
   if (leaves === 'half-closes') socket.end()
   if (leaves === 'resets') socket.resetAndDestroy()
   await over.promise
   clearTimeout(giveUp)
   return { received, closed }
+}
+
+const answersIn = (received: string): number => readMessages(received).messages.length
+
+function aTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve)
+  })
 }
 
 /** Long enough on loopback for what was written to be read. */
