@@ -12,7 +12,6 @@ const last = 71
 
 /** Cases that are no test yet, each with its reason. */
 const missing: Record<number, string> = {
-  68: 'Frames and streams of HTTP/2: the edge does not speak it yet.',
   70: 'Ten thousand connections of one client: the edge has no limit for a client yet.',
 }
 

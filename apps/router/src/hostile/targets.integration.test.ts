@@ -44,6 +44,7 @@ describe('a request line', () => {
     ['HTTP/1.2', `GET / HTTP/1.2\r\n${host}${closing}`],
     ['HTTP/9.9', `GET / HTTP/9.9\r\n${host}${closing}`],
     ['HTTP/2.0', `GET / HTTP/2.0\r\n${host}${closing}`],
+    ['HTTP/2.0 and chunks', `POST / HTTP/2.0\r\n${host}Transfer-Encoding: chunked\r\n${closing}0\r\n\r\n`],
     ['HTTP/1.1x', `GET / HTTP/1.1x\r\n${host}${closing}`],
     ['HTTP/1.10', `GET / HTTP/1.10\r\n${host}${closing}`],
     ['HTTP/1,1', `GET / HTTP/1,1\r\n${host}${closing}`],
@@ -146,8 +147,23 @@ describe('a target in another form is refused', () => {
     expectRefused(await watched.send(`${line}\r\n${host}Cookie: secret\r\n${closing}`), 405)
   })
 
-  test('the preface of HTTP/2 (case 41)', async () => {
-    expectRefused(await watched.send('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0'), 400)
+  test.each([
+    `PRI * HTTP/2.0\r\n${host}\r\nSM\r\n\r\n`,
+    'PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n',
+    'PRI / HTTP/2.0\r\n\r\nSM\r\n\r\n',
+    `PRI * HTTP/1.1\r\n${host}\r\nSM\r\n\r\n`,
+  ])('of HTTP/2 that is no preface of it: %j (case 41)', async (bytes) => {
+    expectRefused(await watched.send(bytes), 400)
+  })
+
+  test('behind a preface of HTTP/2, where frames are spoken (case 41)', async () => {
+    const settings = '\0\0\0\x04\0\0\0\0\0'
+    const seen = await watched.send(`PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${settings}${get()}`)
+    expect(seen.received).toMatch(/^\0\0.\x04\0\0\0\0\0/)
+    expect(seen.received).not.toContain('HTTP/1.1')
+    expect(seen.requests).toEqual([])
+    expect(seen.unfinished).toEqual([])
+    expect(seen.closed).toBe(true)
   })
 
   test.each([
