@@ -159,7 +159,7 @@ describe('a target in another form is refused', () => {
   test('behind a preface of HTTP/2, where frames are spoken (case 41)', async () => {
     const settings = '\0\0\0\x04\0\0\0\0\0'
     const seen = await watched.send(`PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${settings}${get()}`)
-    expect(seen.received).toMatch(/^\0\0.\x04\0\0\0\0\0/)
+    expect(seen.received.slice(3, 9)).toBe('\x04\0\0\0\0\0')
     expect(seen.received).not.toContain('HTTP/1.1')
     expect(seen.requests).toEqual([])
     expect(seen.unfinished).toEqual([])
