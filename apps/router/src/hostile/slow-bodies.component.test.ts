@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
-import { eventually, startApp, startEdge } from './testing/edge.ts'
-import { aReplica, aRevision } from './testing/routes.ts'
+import { eventually, startApp, startEdge } from '../testing/edge.ts'
+import { aReplica, aRevision } from '../testing/routes.ts'
 
 const endings: (() => Promise<unknown> | void)[] = []
 const atEnd = (ending: () => Promise<unknown> | void) => endings.push(ending)
@@ -10,7 +10,7 @@ afterEach(async () => {
   for (const ending of endings.splice(0).reverse()) await ending()
 })
 
-test('a body that drips is 408 once it has been judged, and one at the least rate goes on', async () => {
+test('a body that drips is 408 once it has been judged, and one at the least rate goes on (case 69)', async () => {
   const app = await startApp((request, response) => {
     request.on('error', () => undefined).resume()
     request.on('end', () => response.end('whole'))
@@ -39,7 +39,7 @@ test('a body that drips is 408 once it has been judged, and one at the least rat
   expect(steady.received()).toBe('')
 })
 
-test('a client that takes nothing of its answer is cut off, and its slot is free again', async () => {
+test('a client that takes nothing of its answer is cut off, and its slot is free again (case 69)', async () => {
   const app = await startApp((_request, response) => {
     response.on('error', () => undefined)
     response.end(Buffer.alloc(64 * 1024 * 1024))
