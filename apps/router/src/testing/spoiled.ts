@@ -4,7 +4,7 @@ import fc from 'fast-check'
  * Bytes as latin1, as generators of messages put them together and take them apart.
  */
 
-export function bytesOf(byte: fc.Arbitrary<number>, maxLength: number): fc.Arbitrary<string> {
+function bytesOf(byte: fc.Arbitrary<number>, maxLength: number): fc.Arbitrary<string> {
   return fc.string({ maxLength, unit: byte.map((code) => String.fromCharCode(code)) })
 }
 
