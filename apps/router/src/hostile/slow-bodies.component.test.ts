@@ -56,3 +56,24 @@ test('a client that takes nothing of its answer is cut off, and its slot is free
   await eventually(() => inFlight() === 1)
   await eventually(() => inFlight() === 0)
 })
+
+test('a body is judged from its own begin on, however old its connection and the router are (case 69)', async () => {
+  const app = await startApp((request, response) => {
+    request.resume().on('end', () => response.end('whole'))
+  })
+  atEnd(() => app.close())
+  const revisions = [aRevision({ replicas: [aReplica('r1', app.port)] })]
+  const edge = await startEdge({ revisions })
+  atEnd(() => edge.close())
+  // Longer than a body is looked at, since the begin of time.
+  await eventually(() => performance.now() > 11_000)
+  const socket = connect(edge.port, '127.0.0.1')
+  atEnd(() => void socket.destroy())
+  let received = ''
+  socket.on('data', (chunk: Buffer) => (received += chunk.toString('latin1'))).on('error', () => undefined)
+  socket.write('POST / HTTP/1.1\r\nHost: hello.localhost\r\nContent-Length: 10\r\n\r\n')
+  const dripping = setInterval(() => socket.write('a'), 250)
+  atEnd(() => clearInterval(dripping))
+  await eventually(() => received !== '')
+  expect(received).toMatch(/^HTTP\/1\.1 200 [^]*whole$/)
+})

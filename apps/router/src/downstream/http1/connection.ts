@@ -335,6 +335,8 @@ export class Http1Connection implements ClientConnection {
     const request = this.#waiting.shift()
     if (request === undefined) return
     this.#current = request
+    this.#bodyBytes = 0
+    this.#bodySince = this.#events.now()
     if (request === this.#switching) request.upgrade = this.#offerSocket(rest)
     const handler = this.#events.onRequest(request, request === this.#coming ? this.#refusal : undefined)
     // Unless it has been answered by now.
