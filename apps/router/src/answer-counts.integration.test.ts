@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from 'vitest'
-import { ask, eventually, startApp, startEdge } from './testing/edge.ts'
+import type { AccessLine } from './exchange/access-line.ts'
+import { ask, eventually, sendRaw, startApp, startEdge } from './testing/edge.ts'
 import { aReplica, aRevision } from './testing/routes.ts'
 
 const endings: (() => Promise<unknown>)[] = []
@@ -41,4 +42,17 @@ test('the report counts what replicas answered and failed, and not what the clie
 
   await eventually(() => sum('requests') === 9)
   expect(sum('failed')).toBe(5)
+})
+
+test('what is refused before it is a request is counted and written down like any other', async () => {
+  const lines: AccessLine[] = []
+  const write = (line: string) => void lines.push(JSON.parse(line) as AccessLine)
+  const edge = await startEdge({}, {}, { write, droppedLines: 0 })
+  endings.push(() => edge.close())
+  const answer = await sendRaw(edge.port, 'NOT HTTP\r\n\r\n')
+  const [line] = lines.filter(({ outcome }) => outcome === 'refused')
+  expect(line).toMatchObject({ status: 400, code: 'malformed-request' })
+  expect(answer).toContain(`"requestId":"${line?.requestId}"`)
+  const { body } = await ask({ port: edge.router.adminPort, path: '/metrics' })
+  expect(body).toContain('berth_router_requests_total{project="",service="",status="4xx"} 1')
 })

@@ -15,6 +15,8 @@ export type Peer = {
   /** It is one of `BERTH_TRUSTED_PROXIES`. */
   trusted: boolean
   scheme: 'http' | 'https'
+  /** The host that it meant when it asked for a certificate. */
+  serverName?: string | undefined
 }
 
 /** Whoever answers a request hears of its client. Nothing is called after `taken` and `gone`. */

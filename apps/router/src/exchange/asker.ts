@@ -3,8 +3,8 @@ import type { Peer } from '../downstream/downstream.ts'
 import { headerValue, type Asker } from './headers.ts'
 import { randomHex } from './random-hex.ts'
 
-/** A socket; one of TLS says that it is encrypted. */
-type PeerSocket = { remoteAddress?: string | undefined; encrypted?: boolean }
+/** A socket; one of TLS says that it is encrypted, and the name that the client gave for the handshake. */
+type PeerSocket = { remoteAddress?: string | undefined; encrypted?: boolean; servername?: unknown }
 
 /** W3C Trace Context, version 00; an id of zeros only is not valid. */
 const validTraceparent = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/
@@ -16,6 +16,7 @@ export function peerOf(socket: PeerSocket, trusted: BlockList): Peer {
     address,
     trusted: trusted.check(address, address.includes(':') ? 'ipv6' : 'ipv4'),
     scheme: socket.encrypted === true ? 'https' : 'http',
+    serverName: typeof socket.servername === 'string' ? socket.servername : undefined,
   }
 }
 

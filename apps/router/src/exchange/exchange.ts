@@ -97,8 +97,8 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
   begin(refusal?: Refused): void {
     this.#context.onBegin(this)
     this.#downstream.listen(this)
-    const accepted =
-      refusal ?? checkRequest(this.#downstream.head, this.#downstream.isWhole, this.#context.limits)
+    const { head, isWhole, peer } = this.#downstream
+    const accepted = refusal ?? checkRequest(head, isWhole, this.#context.limits, peer.serverName)
     if (accepted.kind === 'refused') return this.#fail(accepted)
     this.#accepted = accepted
     if (accepted.bodyBytes > 0) this.#body = new RequestBody(this.#downstream)

@@ -16,12 +16,14 @@ export type Refused = { kind: 'refused'; code: ErrorCode; detail: string }
 
 /**
  * Refuses what two parsers might read in two ways (reliability: smuggling). Node's parser, in strict mode, has
- * refused most of it before; this is about what it lets pass. `isWhole`: all of the request has come.
+ * refused most of it before; this is about what it lets pass. `isWhole`: all of the request has come. With TLS,
+ * `serverName` is the host that the handshake was for: nobody else is asked on its connection.
  */
 export function checkRequest(
   { method, url, httpVersion, rawHeaders }: RequestHead,
   isWhole: boolean,
   { maxHeaders, maxUriBytes }: Pick<EdgeLimits, 'maxHeaders' | 'maxUriBytes'>,
+  serverName?: string,
 ): Accepted | Refused {
   if (!spokenVersions.has(httpVersion)) return refused('Only HTTP/2, HTTP/1.1 and HTTP/1.0 are spoken.')
   if (method === '' || method === 'CONNECT' || method === 'TRACE')
@@ -50,6 +52,12 @@ export function checkRequest(
   const hostHeader = onlyValue(rawHeaders, 'host')
   const host = hostHeader === undefined ? undefined : hostName(hostHeader)
   if (host === undefined) return refused('The request needs exactly one valid Host header.')
+  if (serverName !== undefined && hostName(serverName) !== host)
+    return {
+      kind: 'refused',
+      code: 'misdirected-host',
+      detail: 'The Host header names another host than the TLS handshake.',
+    }
   const framing = checkFraming(rawHeaders, httpVersion, isWhole)
   if (typeof framing === 'string') return refused(framing)
   const target = originForm(url, host, method)

@@ -1,28 +1,15 @@
 import fc from 'fast-check'
+import { anyBytes, field, inPieces, spoiledOf } from './spoiled.ts'
 
 /*
  * Answers of replicas as bytes (latin1), well formed and spoiled, for what reads them.
  */
 
-/** Printable bytes, those above ASCII, and tabs. */
-const valueByte = fc.oneof(
-  { weight: 9, arbitrary: fc.integer({ min: 0x20, max: 0x7e }) },
-  { weight: 1, arbitrary: fc.constantFrom(0x09, 0x80, 0xa0, 0xe9, 0xff) },
-)
-
-const name = fc.string({
-  minLength: 1,
-  maxLength: 12,
-  unit: fc.constantFrom('a', 'Z', '0', '-', '_', '!', '#', '~'),
-})
-const value = bytesOf(valueByte, 20)
-const field = fc.tuple(name, value).map(([name, value]) => `${name}: ${value}\r\n`)
-const body = bytesOf(fc.integer({ min: 0, max: 255 }), 60)
 const chunkExtension = fc.constantFrom('', '', ';a', ';a=b', ';a="b c"')
 
 const chunkedBody = fc
   .record({
-    chunks: fc.array(fc.tuple(body, chunkExtension), { maxLength: 4 }),
+    chunks: fc.array(fc.tuple(anyBytes, chunkExtension), { maxLength: 4 }),
     trailers: fc.array(field, { maxLength: 2 }),
   })
   .map(({ chunks, trailers }) => {
@@ -34,9 +21,9 @@ const chunkedBody = fc
   })
 
 const framed = fc.oneof(
-  body.map((bytes) => ({ framing: `Content-Length: ${bytes.length}\r\n`, bytes })),
+  anyBytes.map((bytes) => ({ framing: `Content-Length: ${bytes.length}\r\n`, bytes })),
   chunkedBody.map((bytes) => ({ framing: 'Transfer-Encoding: chunked\r\n', bytes })),
-  body.map((bytes) => ({ framing: '', bytes })),
+  anyBytes.map((bytes) => ({ framing: '', bytes })),
 )
 
 const informational = fc.constantFrom(
@@ -71,68 +58,14 @@ export const anAnswer = fc
   // HTTP/1.0 has no transfer coding.
   .filter((bytes) => !/HTTP\/1\.0[^]*\r\nTransfer-Encoding/.test(bytes))
 
-/** What parsers have been led astray with. */
-const spoils = [
-  '\r',
-  '\n',
-  '\r\n',
-  '\0',
-  ' ',
-  '\t',
-  ':',
-  ';',
-  ',',
-  '0',
-  '1',
-  'f',
-  '-',
-  '+',
-  '0x',
-  '\x7f',
-  '\x0b',
-  '\x80',
-  'Content-Length: 3\r\n',
-  'content-length: 0\r\n',
-  'Transfer-Encoding: chunked\r\n',
-  'Transfer-Encoding: identity\r\n',
-  'Transfer-Encoding : chunked\r\n',
-  ' folded\r\n',
+/** An answer of which up to three places were changed. */
+const aSpoiledAnswer = spoiledOf(anAnswer, [
   'Connection: upgrade\r\nUpgrade: websocket\r\n',
   'HTTP/1.1 200 OK\r\n\r\n',
   'HTTP/1.1 101 Switching Protocols\r\n\r\n',
-]
-
-type Spoil = { atLine: boolean; at: number; cut: number; put: string }
-
-const spoil: fc.Arbitrary<Spoil> = fc.record({
-  atLine: fc.boolean(),
-  at: fc.nat(1000),
-  cut: fc.constantFrom(0, 0, 1, 1, 2, 5),
-  put: fc.constantFrom('', ...spoils),
-})
-
-/** Cuts and puts something at any byte, or around the end of a line, where it does most harm. */
-function spoiled(bytes: string, { atLine, at, cut, put }: Spoil): string {
-  const lineEnds = [...bytes.matchAll(/\r\n/g)].flatMap(({ index }) => [index, index, index + 1, index + 2])
-  const position = (atLine ? lineEnds[at % lineEnds.length] : at % (bytes.length + 1)) ?? 0
-  return bytes.slice(0, position) + put + bytes.slice(position + cut)
-}
-
-/** An answer of which up to three places were changed. */
-const aSpoiledAnswer = fc
-  .tuple(anAnswer, fc.array(spoil, { minLength: 1, maxLength: 3 }))
-  .map(([bytes, spoils]) => spoils.reduce(spoiled, bytes))
+])
 
 export const anyAnswer = fc.oneof(anAnswer, aSpoiledAnswer)
 
 /** Any of them, and the same bytes in pieces. */
-export const anAnswerInPieces = fc
-  .tuple(anyAnswer, fc.array(fc.nat(200), { maxLength: 8 }))
-  .map(([bytes, cuts]) => {
-    const places = cuts.map((cut) => cut % (bytes.length + 1)).sort((a, b) => a - b)
-    return { bytes, pieces: [0, ...places].map((from, i) => bytes.slice(from, places[i] ?? bytes.length)) }
-  })
-
-function bytesOf(byte: fc.Arbitrary<number>, maxLength: number): fc.Arbitrary<string> {
-  return fc.string({ maxLength, unit: byte.map((code) => String.fromCharCode(code)) })
-}
+export const anAnswerInPieces = inPieces(anyAnswer)

@@ -77,7 +77,9 @@ export class Http1Connection implements ClientConnection {
   #switching: Http1Request | undefined
   /** What is to be said of what cannot be understood. */
   #refusal: Refused | undefined
-  /** The parser stops behind a request that would switch. */
+  /** The newest head would switch: until the next one the parser hides what it cannot read, as if it had stopped. */
+  #wantsSwitch = false
+  /** It has stopped indeed, behind the whole of a request that would switch. */
   #hasStopped = false
   #isInHead = false
   #isNew = true
@@ -216,13 +218,8 @@ export class Http1Connection implements ClientConnection {
 
   #parse(chunk: Buffer): void {
     let rest = chunk
-    this.#hasStopped = false
-    while (rest.length > 0 && !this.#isDeaf && !this.#isLeaving) {
-      const read = this.#parser.execute(rest)
-      if (typeof read !== 'number') this.#unparsed(refusalOf(read, rest, this.#limits))
-      // Behind a wish to switch that is not granted, what follows is the next request.
-      else rest = rest.subarray(read)
-    }
+    while (rest.length > 0 && !this.#isDeaf && !this.#isLeaving)
+      rest = this.#behind(this.#parser.execute(rest), rest)
     this.#beginNext(rest)
     this.readOrPause()
   }
@@ -230,14 +227,21 @@ export class Http1Connection implements ClientConnection {
   /** The parser has read from the handle, as far as `read`. */
   readonly #onExecute = (read: number | ParserError): void => {
     if (this.#isLeaving) return
-    const stopped = typeof read !== 'number' || this.#hasStopped
+    let rest: Buffer = nothing
     // Seldom, since it is a copy.
-    const chunk = stopped ? this.#parser.getCurrentBuffer() : nothing
-    if (typeof read !== 'number') {
-      if (!this.#isDeaf) this.#unparsed(refusalOf(read, chunk, this.#limits))
-    } else if (stopped) return this.#parse(chunk.subarray(read))
-    this.#beginNext(nothing)
-    this.readOrPause()
+    if (typeof read !== 'number' || this.#wantsSwitch)
+      rest = this.#behind(read, this.#parser.getCurrentBuffer())
+    this.#parse(rest)
+  }
+
+  /** What of `chunk` comes behind `read`: behind a wish to switch that is not granted, the next request. */
+  #behind(read: number | ParserError, chunk: Buffer): Buffer {
+    const hasStopped = this.#hasStopped
+    this.#hasStopped = false
+    if (typeof read === 'number' && (hasStopped || read === chunk.length)) return chunk.subarray(read)
+    if (!this.#isDeaf)
+      this.#unparsed(typeof read === 'number' ? endedEarly : refusalOf(read, chunk, this.#limits))
+    return nothing
   }
 
   /** From here on the socket brings the bytes. */
@@ -273,7 +277,8 @@ export class Http1Connection implements ClientConnection {
   ) => {
     const method = methodName(methodNumber) ?? ''
     const rawHeaders = headers ?? this.#headers
-    const httpVersion = minor === 1 && major === 1 ? '1.1' : `${major}.${minor}`
+    // A request line that says HTTP/2.0 is none of HTTP/2, which is told from its preface.
+    const httpVersion = major === 1 ? `1.${minor}` : 'unknown'
     const head = { method, url: url ?? this.#url, httpVersion, rawHeaders }
     this.#isInHead = false
     if (headers === undefined) this.#headers = []
@@ -282,8 +287,8 @@ export class Http1Connection implements ClientConnection {
     this.#coming = request
     const isAlone = this.#current === undefined && this.#waiting.length === 0
     this.#waiting.push(request)
+    this.#wantsSwitch = wantsSwitch
     if (!wantsSwitch) return goOn
-    this.#hasStopped = true
     if (isAlone && asksForWebSocket(head)) this.#switching = request
     else if (method !== 'CONNECT') return goOn
     this.#isDeaf = true
@@ -298,6 +303,7 @@ export class Http1Connection implements ClientConnection {
   readonly #onMessageComplete = (): void => {
     const request = this.#coming
     this.#coming = undefined
+    this.#hasStopped = this.#wantsSwitch
     request?.bodyEnded()
     // The answer was given without all of the body: only now is the connection quiet.
     if (this.#current === undefined) this.#since = this.#events.now()
@@ -329,6 +335,8 @@ export class Http1Connection implements ClientConnection {
     const request = this.#waiting.shift()
     if (request === undefined) return
     this.#current = request
+    this.#bodyBytes = 0
+    this.#bodySince = this.#events.now()
     if (request === this.#switching) request.upgrade = this.#offerSocket(rest)
     const handler = this.#events.onRequest(request, request === this.#coming ? this.#refusal : undefined)
     // Unless it has been answered by now.
