@@ -84,6 +84,10 @@ export async function startRouter(config: RouterConfig, log: Logger, lines?: Log
       reporting.queued(revision)
       if (revision.queued === 1 && revision.route.replicas.length === 0) metrics.woke(revision.route)
     },
+    onEjected(replica, { route }) {
+      metrics.ejected(route)
+      log.warn({ replica, revision: route.name }, 'replica ejected: it answers 5xx and the others do not')
+    },
     onReplicaFailed(replica, cause, { route }) {
       metrics.ejected(route)
       log.warn({ replica, cause }, 'replica taken out')

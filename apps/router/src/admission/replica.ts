@@ -8,6 +8,7 @@ import { affinityToken } from './affinity-token.ts'
  *
  * listed     in the table, takes requests while it has a free slot and is not out
  * out        listed, but connecting failed lately: takes no request until `outUntil`
+ * ejected    listed, but answered 5xx while the others answered well: takes no request until `ejectedUntil`
  * withdrawn  in the table no more: takes no request, those in flight go on. When it is `leaving` as well, it will not
  *            come back, and what may live for ever is asked to end. When its node is down, and nobody accepts a
  *            connection there either, what was sent to it is broken off
@@ -67,6 +68,8 @@ export class Replica {
   lastUse = 0
   idleSince: number
   outUntil = 0
+  /** Until when others are asked instead, since it answers worse than they do. */
+  ejectedUntil = 0
   withdrawn = false
   closing = false
   #leaving = false
@@ -88,7 +91,12 @@ export class Replica {
   }
 
   hasFreeSlot(now: number): boolean {
-    return now >= this.outUntil && this.hasRoom
+    return now >= this.backAt && this.hasRoom
+  }
+
+  /** When it takes requests again; in the past when it does. */
+  get backAt(): number {
+    return Math.max(this.outUntil, this.ejectedUntil)
   }
 
   /** A slot is free, or will be once the replica is back. */

@@ -28,6 +28,7 @@ function admission(route: Partial<RevisionRoute>, now?: () => number) {
     connect: () => silent,
     onQueued: () => undefined,
     onEmptied: (replica: Replica) => emptied.push(replica.id),
+    onEjected: (replica) => failed.push(`${replica.id} ejected`),
     onReplicaFailed: (replica, cause) => failed.push(`${replica.id} ${cause}`),
     slots,
     onGaveBack: () => gaveBack.push(slots.held(['rev-1']).revisions[0]?.replicas ?? []),
@@ -109,7 +110,7 @@ describe('claims', () => {
           } else if (step.kind === 'fail' || step.kind === 'succeed') {
             const claim = held[step.nth % Math.max(1, held.length)]
             if (claim && step.kind === 'fail') revision.failed(claim, 'died')
-            else if (claim) revision.succeeded(claim)
+            else if (claim) revision.succeeded(claim, 200)
           } else if (step.kind === 'pass') vi.advanceTimersByTime(step.ms)
           else revision.update(aRevision({ concurrency, replicas: step.ids.map((id) => aReplica(id)) }))
           for (const claim of held) ever.add(claim.replica)
@@ -265,7 +266,7 @@ describe('a replica that failed', () => {
     expect(revision.tryClaim()).toBeUndefined()
     clock.now = 500
     const good = must(revision.tryClaim())
-    revision.succeeded(good)
+    revision.succeeded(good, 200)
     good.release()
     expect(revision.tryClaim()).toBeDefined()
   })
@@ -311,7 +312,7 @@ describe('a replica that failed', () => {
     died.release()
     expect(revision.tryClaim()).toBeUndefined()
     const waiter = waiting(revision)
-    revision.succeeded(slow)
+    revision.succeeded(slow, 200)
     expect(waiter.claim).toBeDefined()
   })
 
@@ -521,5 +522,72 @@ describe('slots that are shared with other routers', () => {
     hear(granting(1, 4, 4))
     hear({ ...granting(9, 4, 4), epoch: 0 })
     expect(revision.slots.replicas).toEqual([aShare('a', 2), aShare('b', 2)])
+  })
+})
+
+describe('a replica that answers 5xx', () => {
+  const four = ['a', 'b', 'c', 'd'].map((id) => aReplica(id))
+
+  /** One request after the other; those in `bad` answer 500. Returns who was asked. */
+  function ask(revision: RevisionAdmission, times: number, bad: string[]): string[] {
+    return Array.from({ length: times }, () => {
+      const claim = must(revision.tryClaim())
+      const { id } = claim.replica
+      revision.succeeded(claim, bad.includes(id) ? 500 : 200)
+      claim.release()
+      return id
+    })
+  }
+  /** Least in-flight takes the first of equals: with all of them busy once, everybody has a turn. */
+  function askEverybody(revision: RevisionAdmission, rounds: number, bad: string[]): Set<string> {
+    const asked = new Set<string>()
+    for (let i = 0; i < rounds; i += 1) {
+      const claims = four.map(() => must(revision.tryClaim()))
+      for (const claim of claims) {
+        asked.add(claim.replica.id)
+        revision.succeeded(claim, bad.includes(claim.replica.id) ? 503 : 200)
+        claim.release()
+      }
+    }
+    return asked
+  }
+
+  test('while the others do not is asked no more for 10 s, then for 20 s', () => {
+    const { revision, clock, failed } = admission({ replicas: four })
+    askEverybody(revision, 5, ['b'])
+    expect(failed).toEqual(['b ejected'])
+    expect(askEverybody(revision, 5, ['b'])).toEqual(new Set(['a', 'c', 'd']))
+    clock.now += 10_000
+    expect(askEverybody(revision, 5, ['b'])).toContain('b')
+    expect(failed).toEqual(['b ejected', 'b ejected'])
+    clock.now += 19_999
+    expect(askEverybody(revision, 1, [])).not.toContain('b')
+    clock.now += 1
+    expect(askEverybody(revision, 1, [])).toContain('b')
+  })
+
+  test('as all do is no outlier', () => {
+    const { revision, failed } = admission({ replicas: four })
+    askEverybody(revision, 50, ['a', 'b', 'c', 'd'])
+    expect(failed).toEqual([])
+  })
+
+  test('now and then is no outlier', () => {
+    const { revision, failed } = admission({ replicas: four })
+    for (let i = 0; i < 20; i += 1) {
+      askEverybody(revision, 4, ['b'])
+      askEverybody(revision, 1, [])
+    }
+    expect(failed).toEqual([])
+  })
+
+  test('is still asked when half of them are ejected already', () => {
+    const { revision, failed } = admission({ replicas: four })
+    askEverybody(revision, 20, ['a', 'b', 'c'])
+    expect(failed).toHaveLength(2)
+    const alone = admission({ replicas: [aReplica('a')] })
+    ask(alone.revision, 5, [])
+    ask(alone.revision, 50, ['a'])
+    expect(alone.failed).toEqual([])
   })
 })

@@ -4,6 +4,7 @@ import { affinityToken } from './affinity-token.ts'
 import { balanceFor, type Balance } from './balance.ts'
 import { Replica, type Claim, type SlotOwner } from './replica.ts'
 import { standardLimits } from '../limits.ts'
+import { Outliers } from './outliers.ts'
 import { QueuePace } from './queue-pace.ts'
 import { RevisionQueue, type Refusal, type Waiter } from './revision-queue.ts'
 import type { Slots } from './slots.ts'
@@ -26,6 +27,8 @@ export type RevisionEvents = {
   /** A replica was withdrawn and is empty: its connections can be closed. */
   onEmptied(replica: Replica): void
   onReplicaFailed(replica: Replica, cause: string, revision: RevisionAdmission): void
+  /** A replica answers 5xx while the others do not, and is asked no more for a while. */
+  onEjected(replica: Replica, revision: RevisionAdmission): void
   /** Some of its slots are free for other routers. */
   onGaveBack(revision: RevisionAdmission): void
 }
@@ -38,6 +41,7 @@ export class RevisionAdmission implements SlotOwner {
   readonly #events: RevisionEvents
   readonly #queue: RevisionQueue
   readonly #pace = new QueuePace()
+  readonly #outliers = new Outliers()
   readonly #replicas = new Map<string, Replica>()
   /** Withdrawn with requests in flight: listed again, they come back with the slots that are still taken. */
   readonly #departing = new Map<string, Replica>()
@@ -200,9 +204,11 @@ export class RevisionAdmission implements SlotOwner {
       this.#events.onReplicaFailed(claim.replica, cause, this)
   }
 
-  /** The replica of `claim` answered: if it was out, it is back. */
-  succeeded(claim: Claim): void {
-    if (claim.replica.succeeded()) this.#pump()
+  /** The replica of `claim` answered with `status`: if it was out, it is back; if others do better, they are asked. */
+  succeeded({ replica }: Claim, status: number): void {
+    if (replica.succeeded()) this.#pump()
+    if (this.#outliers.noteAnswer(replica, status, this.#replicas, this.#events.now()))
+      this.#events.onEjected(replica, this)
   }
 
   /** One of its requests has had its answer from a replica, or the failure of one. */
@@ -317,7 +323,7 @@ export class RevisionAdmission implements SlotOwner {
   #wakeWhenBack(now: number): void {
     clearTimeout(this.#wakeTimer)
     if (this.#queue.size === 0) return
-    const backAt = this.replicas.filter((replica) => replica.hasRoom).map((replica) => replica.outUntil)
+    const backAt = this.replicas.filter((replica) => replica.hasRoom).map((replica) => replica.backAt)
     if (backAt.length === 0) return
     this.#wakeTimer = setTimeout(() => this.#pump(), Math.max(1, Math.ceil(Math.min(...backAt) - now)))
   }

@@ -13,6 +13,7 @@ export type RevisionsOptions = {
   connect(route: ReplicaRoute, concurrency: number): Upstream
   onQueued(revision: RevisionAdmission): void
   onReplicaFailed(replica: string, cause: string, revision: RevisionAdmission): void
+  onEjected?(replica: string, revision: RevisionAdmission): void
   /** The list of lingering replicas got shorter. */
   onLingeringShrunk(): void
   onGaveBack?(revision: string): void
@@ -122,6 +123,7 @@ export class Revisions {
       queueLimit: this.#options.queueLimit,
       connect: (route: ReplicaRoute, concurrency: number) => options.connect(route, concurrency),
       onQueued: (revision: RevisionAdmission) => options.onQueued(revision),
+      onEjected: (replica: Replica, revision: RevisionAdmission) => options.onEjected?.(replica.id, revision),
       onReplicaFailed: (replica: Replica, cause: string, revision: RevisionAdmission) =>
         options.onReplicaFailed(replica.id, cause, revision),
       onGaveBack: (revision: RevisionAdmission) => options.onGaveBack?.(revision.route.uid),

@@ -254,7 +254,7 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
   }
 
   head(status: number, text: string, headers: string[]): void {
-    this.#replicaAnswers()
+    this.#replicaAnswers(status)
     this.#status = status
     this.#attempt?.headCame()
     if (this.#abandoned) return
@@ -282,12 +282,12 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
   }
 
   upgraded(headers: string[], socket: Duplex): void {
-    this.#replicaAnswers()
+    this.#replicaAnswers(101)
     this.#open(headers, socket)
   }
 
-  #replicaAnswers(): void {
-    if (this.#claim) this.#revision?.succeeded(this.#claim)
+  #replicaAnswers(status: number): void {
+    if (this.#claim) this.#revision?.succeeded(this.#claim, status)
   }
 
   #open(headers: string[], socket: Duplex): void {
