@@ -52,7 +52,7 @@ const folder = await mkdtemp(join(tmpdir(), 'bench-queue-'))
 const service = await startService(replicaCount, serviceMs)
 const running: RunningProxy[] = []
 try {
-  const place = { folder, replicaPorts: service.ports, concurrency: 1 }
+  const place = { folder, replicaPorts: service.ports, concurrency: 1, protocol: 'http1' } as const
   for (const proxy of [berth, haproxy]) running.push(await proxy.start(place))
   console.log(
     `${rounds} rounds of ${blocksPerRound * blockSeconds} s, ${replicaCount} replicas with a service time of ` +

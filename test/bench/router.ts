@@ -11,6 +11,7 @@ import { httpProxy, httpxy, undici } from './proxies/node-libraries.ts'
 import { type Proxy, present } from './proxies/proxy.ts'
 import { addedLatency } from './router/added-latency.ts'
 import type { Part } from './router/bench.ts'
+import { grpcUnary } from './router/grpc.ts'
 import { idleConnections } from './router/idle-connections.ts'
 import { get10k, get1m, post10k, smallGet } from './router/requests.ts'
 import { slowBodies } from './router/slow-bodies.ts'
@@ -31,6 +32,7 @@ const parts: Record<string, Part> = {
   post: post10k,
   latency: addedLatency,
   websocket: webSocketEcho,
+  grpc: grpcUnary,
   idle: idleConnections,
   bodies: slowBodies,
 }

@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from 'vitest'
-import { type App, startApp } from './app.ts'
+import { type App, listen, startApp } from './app.ts'
 import { ExactTimers } from './exact-timers.ts'
 import { replay, smallAnswer } from './replay.ts'
 import { steady } from './schedule.ts'
@@ -50,4 +50,22 @@ test('who leaves has no latency, and neither has who is answered with an error',
     leavesAfter: (index) => (index === 0 ? 20 : undefined),
   })
   expect([...latenciesMs].map(Number.isNaN)).toEqual([true, true, false])
+})
+
+test('a free connection that the other side has closed is not used', async () => {
+  const closesAfterMs = 30
+  let connections = 0
+  app = await listen((socket) => {
+    connections += 1
+    socket.on('data', () => socket.write(smallAnswer))
+    setTimeout(() => socket.end(), closesAfterMs)
+  })
+  const schedule = Float64Array.from([0, 400])
+  const { latenciesMs } = await replay(schedule, {
+    port: app.port,
+    timers: new ExactTimers(),
+    connections: 2,
+  })
+  expect([...latenciesMs].every((latency) => latency >= 0)).toBe(true)
+  expect(connections).toBe(3)
 })

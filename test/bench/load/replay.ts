@@ -7,6 +7,8 @@ import type { Schedule } from './schedule.ts'
 /** The answer that is expected, and how one knows that it is complete. */
 export const smallAnswer = okWith(5)
 const okHead = 'HTTP/1.1 200 '
+/** After the last request was sent. */
+const answerDeadlineMs = 30_000
 const lastBytes = '\r\n\r\nxxxxx'
 
 export type Replay = {
@@ -35,12 +37,25 @@ export async function replay(schedule: Schedule, options: ReplayOptions): Promis
   const latenciesMs = new Float64Array(schedule.length).fill(Number.NaN)
   const free = await Promise.all(Array.from({ length: connections }, () => Client.connected(port)))
   const startedAt = performance.now() + 10
+  const busy = new Set<Client>()
   let open = schedule.length
+
+  /** Idle ones may have been closed meanwhile. */
+  function takeFree(): Client {
+    for (let client = free.pop(); client; client = free.pop()) if (client.isOpen) return client
+    return new Client(port)
+  }
+  const patienceMs = 10 + (schedule.at(-1) ?? 0) + answerDeadlineMs
+  const deadline = setTimeout(() => {
+    for (const client of busy) client.close()
+  }, patienceMs)
 
   await new Promise<void>((resolve) => {
     function send(index: number, at: number): void {
-      const client = free.pop() ?? new Client(port)
+      const client = takeFree()
+      busy.add(client)
       client.ask(pathOf(index), (answered) => {
+        busy.delete(client)
         if (answered) {
           latenciesMs[index] = performance.now() - at
           free.push(client)
@@ -58,6 +73,7 @@ export async function replay(schedule: Schedule, options: ReplayOptions): Promis
     }
     sendLater(0)
   })
+  clearTimeout(deadline)
   for (const client of free) client.close()
   return { startedAt, latenciesMs }
 }
@@ -81,6 +97,10 @@ class Client {
     return new Promise((resolve, reject) => {
       const client: Client = new Client(port, (error) => (error ? reject(error) : resolve(client)))
     })
+  }
+
+  get isOpen(): boolean {
+    return !this.#socket.destroyed
   }
 
   /** `onEnd` hears whether there was a whole answer with 200; without one the connection is over. */

@@ -21,23 +21,30 @@ export const berthOnUndici = berthWith('Berth on undici, no log', {
 function berthWith(name: string, env: Record<string, string>): Proxy {
   return {
     name,
+    lacks: ['h2c'],
     async start(place) {
       const ports = await freePorts()
       const tableFile = join(place.folder, `${ports.edge}.json`)
       await writeFile(tableFile, JSON.stringify(tableTo(place)))
-      return startProcess(name, ports.edge, place, [process.execPath, main], {
-        PATH: process.env['PATH'],
-        BERTH_INSTALLATION: installation,
-        BERTH_ROUTE_TABLE_FILE: tableFile,
-        BERTH_EDGE_PORT: String(ports.edge),
-        BERTH_ROUTER_ADMIN_PORT: String(ports.routerAdmin),
-        ...env,
+      return startProcess({
+        name,
+        port: ports.edge,
+        command: [process.execPath, main],
+        folder: place.folder,
+        env: {
+          PATH: process.env['PATH'],
+          BERTH_INSTALLATION: installation,
+          BERTH_ROUTE_TABLE_FILE: tableFile,
+          BERTH_EDGE_PORT: String(ports.edge),
+          BERTH_ROUTER_ADMIN_PORT: String(ports.routerAdmin),
+          ...env,
+        },
       })
     },
   }
 }
 
-function tableTo({ replicaPorts, concurrency }: ProxyPlace): RouteSnapshot {
+function tableTo({ replicaPorts, concurrency, protocol }: ProxyPlace): RouteSnapshot {
   const service = { project: 'default', service: 'hello', serviceUid: 'svc-1' }
   return {
     kind: 'snapshot',
@@ -50,6 +57,7 @@ function tableTo({ replicaPorts, concurrency }: ProxyPlace): RouteSnapshot {
         uid: 'rev-1',
         name: 'hello-00001',
         concurrency,
+        ...(protocol === 'h2c' ? { protocol } : {}),
         timeoutMs: 300_000,
         queueDeadlineMs: 60_000,
         atMaxScale: false,

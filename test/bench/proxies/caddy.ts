@@ -1,6 +1,14 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { freePort, host, missingProgram, type Proxy, startProcess, versionOf } from './proxy.ts'
+import {
+  freePort,
+  host,
+  missingProgram,
+  type Proxy,
+  type ProxyPlace,
+  startProcess,
+  versionOf,
+} from './proxy.ts'
 
 const program = '/usr/bin/caddy'
 
@@ -12,20 +20,22 @@ export const caddy: Proxy = {
   async start(place) {
     const port = await freePort()
     const file = join(place.folder, `Caddyfile-${port}`)
-    await writeFile(file, configuration(port, place.replicaPorts))
+    await writeFile(file, configuration(port, place))
     const command = [program, 'run', '--adapter', 'caddyfile', '--config', file]
-    return startProcess('Caddy', port, place, command, { PATH: process.env['PATH'], HOME: place.folder })
+    const env = { PATH: process.env['PATH'], HOME: place.folder }
+    return startProcess({ name: 'Caddy', port, command, folder: place.folder, env })
   },
 }
 
-function configuration(port: number, replicaPorts: readonly number[]): string {
+function configuration(port: number, { replicaPorts, protocol }: ProxyPlace): string {
   const replicas = replicaPorts.map((each) => `127.0.0.1:${each}`).join(' ')
+  const [protocols, versions] = protocol === 'h2c' ? ['h1 h2c', 'h2c'] : ['h1', '1.1']
   return `
 {
 	admin off
 	auto_https off
 	servers {
-		protocols h1
+		protocols ${protocols}
 	}
 }
 http://${host}:${port} {
@@ -35,7 +45,7 @@ http://${host}:${port} {
 		header_up X-Request-Id {http.request.uuid}
 		header_up traceparent 00-0123456789abcdef0123456789abcdef-0123456789abcdef-01
 		transport http {
-			versions 1.1
+			versions ${versions}
 			compression off
 			keepalive 75s
 			keepalive_idle_conns_per_host 128

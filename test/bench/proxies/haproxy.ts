@@ -1,6 +1,14 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { freePort, maxClients, missingProgram, type Proxy, startProcess, versionOf } from './proxy.ts'
+import {
+  freePort,
+  maxClients,
+  missingProgram,
+  type Proxy,
+  type ProxyPlace,
+  startProcess,
+  versionOf,
+} from './proxy.ts'
 
 const program = '/usr/sbin/haproxy'
 
@@ -12,13 +20,17 @@ export const haproxy: Proxy = {
   async start(place) {
     const port = await freePort()
     const file = join(place.folder, `haproxy-${port}.cfg`)
-    await writeFile(file, configuration(port, place.replicaPorts, place.concurrency))
-    return startProcess('HAProxy', port, place, [program, '-db', '-q', '-f', file])
+    await writeFile(file, configuration(port, place))
+    const command = [program, '-db', '-q', '-f', file]
+    return startProcess({ name: 'HAProxy', port, command, folder: place.folder })
   },
 }
 
-function configuration(port: number, replicaPorts: readonly number[], concurrency: number): string {
-  const servers = replicaPorts.map((each) => `server r${each} 127.0.0.1:${each} maxconn ${concurrency}`)
+function configuration(port: number, { replicaPorts, concurrency, protocol }: ProxyPlace): string {
+  const proto = protocol === 'h2c' ? 'proto h2' : ''
+  const servers = replicaPorts.map(
+    (each) => `server r${each} 127.0.0.1:${each} maxconn ${concurrency} ${proto}`,
+  )
   return `
 global
   nbthread 1
@@ -36,7 +48,7 @@ defaults
   timeout tunnel 300s
   timeout http-keep-alive 75s
 frontend edge
-  bind 127.0.0.1:${port} backlog 4096
+  bind 127.0.0.1:${port} backlog 4096 ${proto}
   option forwardfor
   http-request set-var-fmt(txn.id) "%[rand,hex]%[rand,hex]"
   http-request set-header X-Forwarded-Proto http

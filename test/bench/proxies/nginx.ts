@@ -1,6 +1,15 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { freePort, host, maxClients, missingProgram, type Proxy, startProcess, versionOf } from './proxy.ts'
+import {
+  freePort,
+  host,
+  maxClients,
+  missingProgram,
+  type Proxy,
+  type ProxyPlace,
+  startProcess,
+  versionOf,
+} from './proxy.ts'
 
 const program = '/usr/sbin/nginx'
 
@@ -14,12 +23,25 @@ export const nginx: Proxy = {
     const prefix = join(place.folder, `nginx-${port}`)
     await mkdir(prefix)
     const file = join(prefix, 'nginx.conf')
-    await writeFile(file, configuration(port, place.replicaPorts, prefix))
-    return startProcess('nginx', port, place, [program, '-p', prefix, '-c', file])
+    await writeFile(file, configuration(port, place, prefix))
+    return startProcess({ name: 'nginx', port, command: [program, '-p', prefix, '-c', file], folder: prefix })
   },
 }
 
-function configuration(port: number, replicaPorts: readonly number[], prefix: string): string {
+const headers = (directive: string) => `
+          ${directive} Host $http_host; ${directive} X-Forwarded-For $remote_addr;
+          ${directive} X-Forwarded-Proto $scheme; ${directive} X-Forwarded-Host $http_host;
+          ${directive} Forwarded "for=$remote_addr;host=\\"$http_host\\";proto=$scheme";
+          ${directive} X-Request-Id $request_id;
+          ${directive} traceparent "00-$request_id-0123456789abcdef-01";`
+const httpPass = `
+          proxy_pass http://app; proxy_http_version 1.1; proxy_read_timeout 300s; proxy_send_timeout 300s;
+          proxy_set_header Connection $upstream_connection; proxy_set_header Upgrade $http_upgrade;
+          ${headers('proxy_set_header')}`
+const grpcPass = `grpc_pass grpc://app; ${headers('grpc_set_header')}`
+
+function configuration(port: number, { replicaPorts, protocol }: ProxyPlace, prefix: string): string {
+  const [listens, pass] = protocol === 'h2c' ? ['http2', grpcPass] : ['', httpPass]
   const servers = replicaPorts.map((each) => `server 127.0.0.1:${each};`).join(' ')
   return `
     daemon off; master_process off; worker_processes 1; pid ${prefix}/pid; error_log stderr error;
@@ -32,15 +54,9 @@ function configuration(port: number, replicaPorts: readonly number[], prefix: st
       upstream app { ${servers} keepalive 64; keepalive_requests 100000000; }
       map $http_upgrade $upstream_connection { default upgrade; "" ""; }
       server {
-        listen 127.0.0.1:${port} backlog=4096; server_name ${host};
+        listen 127.0.0.1:${port} backlog=4096 ${listens}; server_name ${host};
         location / {
-          proxy_pass http://app; proxy_http_version 1.1; proxy_read_timeout 300s; proxy_send_timeout 300s;
-          proxy_set_header Connection $upstream_connection; proxy_set_header Upgrade $http_upgrade;
-          proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $remote_addr;
-          proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host;
-          proxy_set_header Forwarded "for=$remote_addr;host=\\"$http_host\\";proto=$scheme";
-          proxy_set_header X-Request-Id $request_id;
-          proxy_set_header traceparent "00-$request_id-0123456789abcdef-01";
+          ${pass}
         }
       }
     }`

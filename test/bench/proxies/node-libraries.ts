@@ -7,24 +7,19 @@ const manifest = JSON.parse(readFileSync(join(import.meta.dirname, '../../packag
   devDependencies: Record<string, string>
 }
 
-export const httpProxy = proxyOf('http-proxy')
-export const httpxy = proxyOf('httpxy')
-export const undici = proxyOf('undici')
+export const httpProxy = proxyOf('http-proxy', ['h2c'])
+export const httpxy = proxyOf('httpxy', ['h2c'])
+export const undici = proxyOf('undici', ['h2c', 'websocket'])
 
-function proxyOf(library: string): Proxy {
+function proxyOf(library: string, lacks: Proxy['lacks'] = []): Proxy {
   return {
     name: library,
+    lacks,
     version: () => manifest.devDependencies[library] ?? '',
-    async start(place) {
+    async start({ replicaPorts, folder }) {
       const port = await freePort()
-      const [replicaPort] = place.replicaPorts
-      return startProcess(library, port, place, [
-        process.execPath,
-        main,
-        library,
-        String(port),
-        String(replicaPort),
-      ])
+      const command = [process.execPath, main, library, String(port), String(replicaPorts[0])]
+      return startProcess({ name: library, port, command, folder })
     },
   }
 }

@@ -13,6 +13,8 @@ export type Proxy = {
   version?: () => string
   /** What it takes to have it on this machine, in words for whoever runs the benchmark; undefined when it is there. */
   missing?: () => string | undefined
+  /** What it has no way to do. */
+  lacks?: readonly ('websocket' | 'h2c')[]
   start(place: ProxyPlace): Promise<RunningProxy>
 }
 
@@ -32,6 +34,8 @@ export type ProxyPlace = {
   replicaPorts: readonly number[]
   /** Requests at once per replica, where a proxy can limit them. */
   concurrency: number
+  /** Of clients and of the app; h2c is HTTP/2 without TLS from the first byte on. */
+  protocol: 'http1' | 'h2c'
 }
 
 /** The host name that every request asks for. */
@@ -45,14 +49,16 @@ export async function freePort(): Promise<number> {
   return (await freePorts()).edge
 }
 
-/** Starts a proxy of one process on the proxies' core, and waits until it accepts. */
-export async function startProcess(
-  name: string,
-  port: number,
-  { folder }: ProxyPlace,
-  command: readonly string[],
-  env?: NodeJS.ProcessEnv,
-): Promise<RunningProxy> {
+type Program = {
+  name: string
+  port: number
+  command: readonly string[]
+  folder: string
+  env?: NodeJS.ProcessEnv
+}
+
+/** Starts a program of one process on the proxies' core, and waits until it accepts. */
+export async function startProcess({ name, port, command, folder, env }: Program): Promise<RunningProxy> {
   const child = startTestChild(['taskset', '-c', proxyCore, ...command], {
     cwd: folder,
     ...(env === undefined ? {} : { env }),

@@ -18,15 +18,23 @@ export type Part = {
   run(bench: Bench): Promise<string[]>
 }
 
-/** Starts the proxies in front of an app, hands them to `work`, and stops them whatever happens. */
+/** Starts the proxies that can do what it needs in front of an app, hands them to `work`, and stops them whatever happens. */
 export async function withProxies<Result>(
   bench: Bench,
-  app: Pick<ProxyPlace, 'replicaPorts' | 'concurrency'>,
+  app: Pick<ProxyPlace, 'replicaPorts' | 'concurrency'> & { needs?: 'websocket' | 'h2c' },
   work: (running: readonly RunningProxy[]) => Promise<Result>,
 ): Promise<Result> {
   const running: RunningProxy[] = []
+  const { replicaPorts, concurrency, needs } = app
+  const place = {
+    folder: bench.folder,
+    replicaPorts,
+    concurrency,
+    protocol: needs === 'h2c' ? needs : 'http1',
+  } as const
   try {
-    for (const proxy of bench.proxies) running.push(await proxy.start({ folder: bench.folder, ...app }))
+    for (const proxy of bench.proxies)
+      if (needs === undefined || !proxy.lacks?.includes(needs)) running.push(await proxy.start(place))
     return await work(running)
   } finally {
     await Promise.all(running.map((proxy) => proxy.stop()))

@@ -13,8 +13,6 @@ import { costOf, costTable } from './cost.ts'
 const connections = 64
 const concurrency = 80
 const warmUpSeconds = 2
-/** A proxy with the bare library has none. */
-const withoutWebSocket = new Set(['undici'])
 const payload = Buffer.alloc(64, 'x')
 const finalText = 0x81
 const masked = 0x80
@@ -43,9 +41,9 @@ export const webSocketEcho: Part = {
   title: `WebSocket echo of ${payload.length} bytes, ${connections} connections`,
   async run(bench) {
     const app = await startEcho()
-    const able = { ...bench, proxies: bench.proxies.filter(({ name }) => !withoutWebSocket.has(name)) }
+    const needs = 'websocket'
     try {
-      return await withProxies(able, { replicaPorts: [app.port], concurrency }, async (proxies) => {
+      return await withProxies(bench, { replicaPorts: [app.port], concurrency, needs }, async (proxies) => {
         for (const { port } of proxies) await echoes(port, warmUpSeconds)
         const measured = await inRounds(bench.rounds, proxies, (proxy) =>
           costOf(proxy, () => echoes(proxy.port, bench.seconds)),
