@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net'
 import type { Call, CallHolder } from './call.ts'
-import { readBufferAfter, toKeep } from '../read-buffer.ts'
+import { ReadBuffer } from '../read-buffer.ts'
 import { isOwnShortage } from './own-shortage.ts'
 import { mayLeaveBodyUnread } from './request-head.ts'
 import { RequestSender, type SenderEvents } from './request-sender.ts'
@@ -47,6 +47,7 @@ export class Connection implements CallHolder, ResponseEvents, SenderEvents {
   #call: Call | undefined
   #head: ResponseHead | undefined
   #paused = false
+  readonly #buffer = new ReadBuffer()
   /** How much came with the last read. */
   #lastRead = 0
   /** When it is to leave the state connecting or idle at the latest, on the monotonic clock. */
@@ -157,19 +158,19 @@ export class Connection implements CallHolder, ResponseEvents, SenderEvents {
     if (this.#call) this.#begin(this.#call)
   }
 
-  readonly #nextBuffer = (): Buffer => readBufferAfter(this.#lastRead)
+  readonly #nextBuffer = (): Buffer => this.#buffer.next(this.#lastRead)
 
   /** Returns false to read no more for now. */
   readonly #onRead = (bytes: number, buffer: Uint8Array): boolean => {
     this.#lastRead = bytes
     const chunk = buffer.subarray(0, bytes) as Buffer
     // Now it is a stream like any other.
-    if (this.#state === 'tunnel') return this.#socket.push(toKeep(chunk))
-    this.#onData(chunk)
+    if (this.#state === 'tunnel') return this.#socket.push(Buffer.from(chunk))
+    this.#buffer.read(chunk, this.#onData)
     return !this.#paused
   }
 
-  #onData(chunk: Buffer): void {
+  readonly #onData = (chunk: Buffer): void => {
     const call = this.#call
     // Before a byte of the request has left it cannot be an answer to it.
     if (!call?.written) return this.close('the replica spoke unasked')

@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { isFieldValue, isToken, lineBegin } from '../../field-syntax.ts'
-import { toKeep } from '../../read-buffer.ts'
+import { isShared, toKeep } from '../../read-buffer.ts'
 import type { RequestHead } from '../downstream.ts'
 import { dateLine } from './http-date.ts'
 
@@ -106,10 +106,10 @@ export class AnswerWriter {
       this.#held = chunk.toString('latin1')
       return true
     }
-    this.#socket.cork()
-    this.flush()
-    const takesMore = this.#writePiece(chunk)
-    this.#socket.uncork()
+    const bytes = isShared(chunk) ? Buffer.from(chunk) : chunk
+    const takesMore = this.#writePiece(bytes)
+    // Else the kernel has it, and the memory is free again.
+    if (this.#socket.writableLength > 0) toKeep(bytes)
     return takesMore
   }
 
@@ -146,11 +146,18 @@ export class AnswerWriter {
     return this.#framing === 'chunks' ? `${head}${sizeLine(held.length)}${held}\r\n` : head + held
   }
 
+  /** In one go with what is held back, and with what frames it. */
   #writePiece(chunk: Buffer): boolean {
-    if (this.#framing !== 'chunks') return this.#socket.write(toKeep(chunk))
-    this.#socket.write(sizeLine(chunk.length), 'latin1')
-    this.#socket.write(toKeep(chunk))
-    return this.#socket.write('\r\n', 'latin1')
+    const socket = this.#socket
+    const text = this.#takeHeld()
+    if (this.#framing !== 'chunks' && text === '') return socket.write(chunk)
+    socket.cork()
+    if (this.#framing === 'chunks') socket.write(text + sizeLine(chunk.length), 'latin1')
+    else socket.write(text, 'latin1')
+    let takesMore = socket.write(chunk)
+    if (this.#framing === 'chunks') takesMore = socket.write('\r\n', 'latin1')
+    socket.uncork()
+    return takesMore
   }
 }
 
