@@ -26,7 +26,7 @@ const pseudoNames = [':method', ':scheme', ':authority', ':path']
 /** RFC 9113, 6.5.2: what a field counts for, beside its name and value. */
 const fieldOverheadBytes = 32
 
-const tooLargeRefusal = refused('headers-too-large', 'The request header is longer than 16 KiB.')
+const tooLargeRefusal = refused('headers-too-large', 'The request header is too large.')
 
 /** `raw` is flat, as it came. A client need not have seen yet that `maxBytes` is the limit. */
 export function readHead(raw: readonly string[], maxBytes: number): ReadHead {
