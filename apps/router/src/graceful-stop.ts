@@ -11,8 +11,8 @@ export type StopOptions = {
   connections: Connections
   /** Requests still under way after this are broken off. */
   drainMs: number
-  /** Called once no connection can bring a request any more. */
-  onLastRequest(): void
+  /** Called once no new request is to be expected: idle connections are closed. */
+  onLastRequest: () => void
 }
 
 /**

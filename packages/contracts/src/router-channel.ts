@@ -19,8 +19,8 @@ export type RevisionSlots = z.infer<typeof revisionSlots>
  * never has more in flight than the slots that it has. `need` is what it has in flight and queued of a revision.
  *
  * `said` counts what the router says here, from 1: a hello through Redis may come after what was said later on the
- * direct way. `stopping` is true once no request can come any more, so that it needs what it has in flight and no
- * spare slots. Older routers send neither.
+ * direct way. `stopping` is true once it accepts nothing and has closed idle connections, so that it needs no spare
+ * slots. Older routers send neither.
  */
 export const slotsHeld = z.object({
   epoch: z.int(),

@@ -5,7 +5,7 @@ export type SlotHolder = {
   need: number
   /** Slots that it may use, by replica; also of replicas that take no requests at the moment. */
   granted: ReadonlyMap<string, number>
-  /** No request comes to it any more: it is to have what it needs and nothing to spare. */
+  /** It expects no new request: it is to have what it needs and nothing to spare. */
   isStopping?: boolean
 }
 

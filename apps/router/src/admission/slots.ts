@@ -53,7 +53,7 @@ export class Slots {
     return this.#keepOf.get(revision)
   }
 
-  /** No request comes any more: the leader is told so with the next word, and leaves what is in use. */
+  /** No new request is expected: the leader hears so with the next word, and leaves what is needed. */
   stop(): void {
     this.#isStopping = true
   }
@@ -97,7 +97,7 @@ export class Slots {
     granted?.set(replica, (granted.get(replica) ?? 0) - count)
   }
 
-  /** What it has, of these revisions or of all, for the leader: whatever is asked for later says more. */
+  /** What it has, of these revisions or of all, as the leader is to hear it: each word is newer than the one before. */
   held(revisions: Iterable<string> = this.#granted.keys()): SlotsHeld {
     const shared = this.#mode !== 'alone'
     this.#said += 1

@@ -25,7 +25,7 @@ type Sharer = {
   askedToShare: number
   /** The newest of what it has said. What is older says nothing about now. */
   said: number
-  /** No request comes to it any more. */
+  /** It expects no new request. */
   isStopping: boolean
   /** Slots by revision and replica. */
   book: Book
