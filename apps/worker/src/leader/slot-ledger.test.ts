@@ -154,6 +154,25 @@ describe('the ledger of slots', () => {
     expect(fresh && fill(world, fresh)).toBe(10)
   })
 
+  test('believes the newest word of what was given back, in whatever order they come', () => {
+    const world = aWorld(5, 2)
+    const [old, fresh] = world.routers
+    for (let nth = 0; nth < 3; nth += 1) old?.ask()
+    old?.report()
+    world.settle()
+    for (let nth = 0; nth < 7; nth += 1) old?.ask()
+    fresh?.ask()
+    world.settle()
+    for (let nth = 0; nth < 4; nth += 1) old?.end('r1')
+    old?.toLeader.reverse()
+    world.settle()
+    // Six in use and one that waits, and the three that are left in equal parts.
+    expect(world.replicas.map((id) => [old?.limit(id), fresh?.limit(id)])).toEqual([
+      [3, 2],
+      [5, 0],
+    ])
+  })
+
   test('leaves a router that is stopping what it uses, before anybody asks', () => {
     const world = aWorld(5, 2)
     const [old, fresh] = world.routers
