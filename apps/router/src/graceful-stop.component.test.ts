@@ -174,3 +174,17 @@ test('a WebSocket goes on until its client leaves', async () => {
   client.close()
   await stopped
 })
+
+test('the leader hears when nothing but what is in flight needs a slot', async () => {
+  const open: ServerResponse[] = []
+  const { edge } = await serving((_request, response) => open.push(response))
+  const answer = ask({ port: edge.port })
+  await eventually(() => open.length === 1)
+  const { stopped } = stopping(edge)
+  await pause(500)
+  expect(edge.leader.last('slots-held')).toBeUndefined()
+  await eventually(() => edge.leader.last('slots-held')?.stopping === true)
+  open[0]?.end()
+  expect((await answer).status).toBe(200)
+  await stopped
+})

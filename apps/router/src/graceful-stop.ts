@@ -11,6 +11,8 @@ export type StopOptions = {
   connections: Connections
   /** Requests still under way after this are broken off. */
   drainMs: number
+  /** Called once no new request is to be expected: idle connections are closed. */
+  onLastRequest: () => void
 }
 
 /**
@@ -18,12 +20,22 @@ export type StopOptions = {
  * its connection, a connection without a request is closed once it has been quiet for two seconds, and the rest is
  * waited for. Resolves with the number of requests that had to be broken off.
  */
-export async function stopServing({ servers, connections, drainMs }: StopOptions): Promise<number> {
+export async function stopServing({
+  servers,
+  connections,
+  drainMs,
+  onLastRequest,
+}: StopOptions): Promise<number> {
   for (const server of servers) server.close()
   const startedAt = performance.now()
   const elapsed = () => performance.now() - startedAt
+  let mayCome = true
   while (!connections.isEmpty && elapsed() < drainMs) {
     connections.closeQuiet(idleGraceMs, startedAt)
+    if (mayCome && elapsed() >= idleGraceMs) {
+      mayCome = false
+      onLastRequest()
+    }
     if (elapsed() >= tunnelGraceMs)
       for (const exchange of connections.exchanges) if (exchange.isTunnel) exchange.breakOff()
     await new Promise((resolve) => {

@@ -105,14 +105,19 @@ export async function startRouter(config: RouterConfig, log: Logger, lines?: Log
   })
 
   function tellGivenBack(): void {
-    const held = slots.held(givenBack)
+    tellHeld(givenBack)
+    givenBack.clear()
+  }
+
+  /** Says what this router has of `uids`, or of everything. */
+  function tellHeld(uids?: Iterable<string>): void {
+    const held = slots.held(uids)
     const needOf = (uid: string) => {
       const { inFlight = 0, queued = 0 } = revisions.get(uid) ?? {}
       return inFlight + queued
     }
     const told = held.revisions.map((revision) => ({ ...revision, need: needOf(revision.uid) }))
     link.send({ kind: 'slots-held', ...held, revisions: told })
-    givenBack.clear()
   }
 
   function standAlone(): void {
@@ -167,9 +172,9 @@ export async function startRouter(config: RouterConfig, log: Logger, lines?: Log
     lingering: () => revisions.lingering(),
     slots: () => slots.held(),
     onSlots(frame) {
-      const { shared: wasShared } = slots.held([])
+      const wasAlone = slots.isAlone
       if (!slots.take(frame, () => revisions.slots())) return
-      if (frame.shared && !wasShared) link.send({ kind: 'slots-held', ...slots.held() })
+      if (frame.shared && (wasAlone || frame.revisions.length === 0)) tellHeld()
       revisions.share()
       slotsTold()
     },
@@ -245,7 +250,15 @@ export async function startRouter(config: RouterConfig, log: Logger, lines?: Log
       draining = true
       admin.close()
       log.info({ inFlight: connections.exchanges.size }, 'router is stopping')
-      const brokenOff = await stopServing({ servers, connections, drainMs: config.drainMs })
+      const brokenOff = await stopServing({
+        servers,
+        connections,
+        drainMs: config.drainMs,
+        onLastRequest() {
+          slots.stop()
+          tellHeld()
+        },
+      })
       reporting.close()
       link.send({ kind: 'goodbye' })
       await link.close()

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { startCountingOrigin, type CountingOrigin } from './testing/counting-origin.ts'
 import { eventually } from './testing/edge.ts'
@@ -127,6 +128,7 @@ async function load(door: Door, clients: number, seed: number, until: () => bool
 }
 
 const peaks = () => origins.map((origin) => origin.peak())
+const busy = () => origins.reduce((sum, origin) => sum + origin.inFlight(), 0)
 const seen = () => origins.reduce((sum, origin) => sum + origin.seen(), 0)
 
 describe('two routers', () => {
@@ -174,6 +176,35 @@ describe('a router that is replaced', () => {
       expect(Math.max(...peaks())).toBeLessThanOrEqual(concurrency)
     },
   )
+})
+
+describe('a leader that stands still while a router is replaced', () => {
+  test('gives the new one all that the old one does not use, once it goes on', { timeout }, async () => {
+    const [a, b] = await startTwoRouters(4, 2)
+    b.router.kill('SIGTERM')
+    await once(b.router, 'exit')
+    const agent = new Agent()
+    const answers = [ask(a, agent, 15_000)]
+    await eventually(() => busy() === 1)
+    hub.process.kill('SIGSTOP')
+    const old = a.router
+    a.router = startRouter(a)
+    await untilRouterReady(a.router, a.admin)
+    old.kill('SIGTERM')
+    // Each counts alone now.
+    await delay(500)
+    answers.push(ask(a, agent, 15_000), ask(a, agent, 15_000))
+    await eventually(() => busy() === 3)
+    await delay(4000)
+    hub.process.kill('SIGCONT')
+    await eventually(() => hub.routers().length === 2)
+    await delay(200)
+    const more = Array.from({ length: 12 }, () => ask(a, agent, 1500))
+    await eventually(() => busy() === 8)
+    expect(old.exitCode).toBeNull()
+    expect(await Promise.all([...answers, ...more])).toEqual([...answers, ...more].map(() => 200))
+    expect(Math.max(...peaks())).toBe(4)
+  })
 })
 
 describe('a router that is killed', () => {

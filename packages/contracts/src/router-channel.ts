@@ -8,23 +8,27 @@ import { routeDelta, routeSnapshot, routeVersion } from './route-table.ts'
  * over.
  */
 
+const replicaSlots = z.object({ id: z.string(), slots: z.int() })
 /** Slots of a revision that one router has, by replica; 0 of a replica that is not in the list. */
-export const revisionSlots = z.object({
-  uid: z.string(),
-  replicas: z.array(z.object({ id: z.string(), slots: z.int() })),
-})
+export const revisionSlots = z.object({ uid: z.string(), replicas: z.array(replicaSlots) })
 export type RevisionSlots = z.infer<typeof revisionSlots>
 
 /**
  * What a router may use, as it sees it after the leader's frame (`epoch`, `number`), 0 and 0 before the first. While
  * `shared` is false it counts alone: every slot of every replica is its own, and `revisions` is empty. Otherwise it
  * never has more in flight than the slots that it has. `need` is what it has in flight and queued of a revision.
+ *
+ * `said` counts what the router says here, from 1: a hello through Redis may come after what was said later on the
+ * direct way. `stopping` is true once it accepts nothing and has closed idle connections, so that it needs no spare
+ * slots. Older routers send neither.
  */
 export const slotsHeld = z.object({
   epoch: z.int(),
   number: z.int(),
   shared: z.boolean(),
   revisions: z.array(revisionSlots.extend({ need: z.int().optional() })),
+  said: z.int().optional(),
+  stopping: z.boolean().optional(),
 })
 export type SlotsHeld = z.infer<typeof slotsHeld>
 
@@ -100,7 +104,10 @@ export const replicaFailedFrame = z.object({
   cause: z.string(),
 })
 
-/** The router has given slots of these revisions back, or shares them from now on: then it lists all that it has. */
+/**
+ * The router has given slots of these revisions back. Or it lists all that it has: it shares them from now on, was asked
+ * for that, or is stopping.
+ */
 export const slotsHeldFrame = slotsHeld.extend({ kind: z.literal('slots-held') })
 
 /** Last frame of a router that has finished every request and ends: nobody waits for it any more. */
@@ -129,7 +136,9 @@ export const heartbeatFrame = z.object({ kind: z.literal('heartbeat'), epoch: z.
  * What `router` may use from now on. With `shared` false it is alone again and every slot is its own. One that was alone
  * takes no number from here: it keeps what it has and answers with that. For any other each revision replaces what
  * it had of it; while `keep` is there, the router gives idle slots back until it has no more than so many of the
- * revision, at once and whenever a request ends. Sent ahead of the table that answers a hello.
+ * revision, at once and whenever a request ends. A replica with a `keep` of its own is not part of that: of it the
+ * router gets down to that number. A frame that shares and names no revision asks for everything that the router has.
+ * Sent ahead of the table that answers a hello.
  */
 export const slotsFrame = z.object({
   kind: z.literal('slots'),
@@ -137,7 +146,13 @@ export const slotsFrame = z.object({
   epoch: z.int(),
   number: z.int(),
   shared: z.boolean(),
-  revisions: z.array(revisionSlots.extend({ keep: z.int().optional() })),
+  revisions: z.array(
+    z.object({
+      uid: z.string(),
+      replicas: z.array(replicaSlots.extend({ keep: z.int().optional() })),
+      keep: z.int().optional(),
+    }),
+  ),
 })
 export type SlotsFrame = z.infer<typeof slotsFrame>
 

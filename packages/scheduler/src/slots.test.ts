@@ -67,11 +67,26 @@ describe('sharing a revision', () => {
     ])
   })
 
-  test('clears a replica that two routers use in full', () => {
-    const result = shares({ holders: [holder('a', 1, { r1: 1 }), holder('b', 1, { r1: 1 })] })
-    expect(result).toEqual([
+  test('has a replica cleared that two routers use in full, and shares the others as ever', () => {
+    const holders = [holder('a', 1, { r1: 1 }), holder('b', 9, { r1: 1 })]
+    expect(shares({ holders })).toEqual([
+      [{ r1: 1 }, null],
       [{ r1: 1, r2: 1 }, null],
-      [{ r1: 1 }, 0],
+    ])
+    const clear = shareSlots({ concurrency: 1, replicas: ['r1', 'r2'], charged: new Map(), holders })
+    expect(clear.map((share) => share.clear)).toEqual([['r1'], ['r1']])
+  })
+
+  test('leaves a router that is stopping what it needs, and gives the rest to those that stay', () => {
+    const stopping = { ...holder('a', 1, { r1: 3, r2: 3 }), isStopping: true }
+    expect(shares({ concurrency: 3, holders: [stopping, holder('b', 0, {})] })).toEqual([
+      [{ r1: 3, r2: 3 }, 1],
+      [{}, null],
+    ])
+    const left = { ...stopping, granted: new Map([['r1', 1]]) }
+    expect(shares({ concurrency: 3, holders: [left, holder('b', 0, {})] })).toEqual([
+      [{ r1: 1 }, null],
+      [{ r1: 2, r2: 3 }, null],
     ])
   })
 

@@ -5,6 +5,8 @@ export type SlotHolder = {
   need: number
   /** Slots that it may use, by replica; also of replicas that take no requests at the moment. */
   granted: ReadonlyMap<string, number>
+  /** It expects no new request: it is to have what it needs and nothing to spare. */
+  isStopping?: boolean
 }
 
 export type SharedRevision = {
@@ -17,39 +19,51 @@ export type SharedRevision = {
   holders: readonly SlotHolder[]
 }
 
-/** What a router is to have: at least what it has. With `keep` it is asked to get down to so many by itself. */
-export type SlotShare = { router: string; granted: Map<string, number>; keep: number | null }
+/**
+ * What a router is to have: at least what it has. With `keep` it is asked to get down to so many by itself, but of
+ * the replicas in `clear` to as few as it can.
+ */
+export type SlotShare = { router: string; granted: Map<string, number>; keep: number | null; clear: string[] }
 
 /**
  * Hands out every free slot, and asks routers that have more than their share to give some back while another lacks
  * what it needs. Takes nothing away: only its holder knows which slots are idle. So the slots of a replica that are
  * granted and charged are never more than its concurrency, if they were not before.
  *
- * Where some are (two routers that served without a leader), all but one of those who share that replica are asked
- * for everything, and get it anew.
+ * Where more are out (two routers that served without a leader), all who share that replica are asked to clear it, and
+ * get what is idle there anew. The others are shared as if that one were not there: a request that goes on for hours may
+ * keep it crowded for as long.
  */
 export function shareSlots(revision: SharedRevision): SlotShare[] {
-  const { concurrency, replicas, charged, holders } = revision
+  const { concurrency, charged, holders } = revision
+  const left = new Map(
+    revision.replicas.map((id) => [id, concurrency - (charged.get(id) ?? 0) - sumOf(holders, id)]),
+  )
+  const crowded = revision.replicas.filter((id) => (left.get(id) ?? 0) < 0)
+  const free = new Map([...left].filter(([, slots]) => slots >= 0))
+  const replicas = [...free.keys()]
   const shares = holders.map(({ router, granted }): SlotShare => {
-    return { router, granted: new Map(granted), keep: null }
+    const clear = crowded.filter((id) => (granted.get(id) ?? 0) > 0)
+    return { router, granted: new Map(granted), keep: null, clear }
   })
-  const free = new Map(replicas.map((id) => [id, concurrency - (charged.get(id) ?? 0) - sumOf(holders, id)]))
-  const crowded = crowdedOut(holders, free)
   const held = (index: number) => heldBy(shares[index]?.granted, replicas)
   const slots = replicas.reduce((sum, id) => sum + Math.max(0, concurrency - (charged.get(id) ?? 0)), 0)
+  const isStopping = (index: number) => holders[index]?.isStopping === true
+  // What a crowded replica serves needs none of the others.
+  const needs = holders.map(({ need, granted }) => Math.max(0, need - heldBy(granted, crowded)))
   const targets = fairShares(
     slots,
-    holders.map(({ need }, index) => (crowded.has(index) ? 0 : need)),
+    needs,
     holders.map((_, index) => held(index)),
+    holders.map((_, index) => !isStopping(index)),
   )
   for (const [index, share] of shares.entries())
-    if (!crowded.has(index)) raise(share.granted, free, (targets[index] ?? 0) - held(index))
+    raise(share.granted, free, (targets[index] ?? 0) - held(index))
 
-  const lacks = holders.some(({ need }, index) => held(index) < Math.min(need, targets[index] ?? 0))
+  const lacks = needs.some((need, index) => held(index) < Math.min(need, targets[index] ?? 0))
   for (const [index, share] of shares.entries()) {
     const target = targets[index] ?? 0
-    if (crowded.has(index)) share.keep = 0
-    else if (lacks && held(index) > target) share.keep = target
+    if ((lacks || isStopping(index)) && held(index) > target) share.keep = target
   }
   return shares
 }
@@ -57,11 +71,17 @@ export function shareSlots(revision: SharedRevision): SlotShare[] {
 /**
  * Parts of `slots` by max-min fairness: everybody gets what it needs up to an equal level, and what nobody needs is
  * shared out equally. Of slots that cannot be divided, those come first who hold the least, so that they go round;
- * of spare ones, those who hold the most, so that nothing moves.
+ * of spare ones, those who hold the most, so that nothing moves. Only those who are `lasting` get spare ones, all if
+ * nobody is.
  *
  * 10 slots, needs 1, 7, 9: the level is 4.5, so 1, 4 and 5, or 1, 5 and 4.
  */
-export function fairShares(slots: number, needs: readonly number[], holds: readonly number[]): number[] {
+export function fairShares(
+  slots: number,
+  needs: readonly number[],
+  holds: readonly number[],
+  lasting: readonly boolean[] = needs.map(() => true),
+): number[] {
   const shares = needs.map(() => 0)
   const hold = (index: number) => holds[index] ?? 0
   const missing = (index: number) => (needs[index] ?? 0) - (shares[index] ?? 0)
@@ -77,7 +97,8 @@ export function fairShares(slots: number, needs: readonly number[], holds: reado
     if (part > 0) for (const index of hungry) give(index, Math.min(part, missing(index)))
     else for (const index of hungry.sort((a, b) => hold(a) - hold(b)).slice(0, left)) give(index, 1)
   }
-  const mostFirst = [...shares.keys()].sort((a, b) => hold(b) - hold(a))
+  const staying = [...shares.keys()].filter((index) => lasting[index])
+  const mostFirst = (staying.length > 0 ? staying : [...shares.keys()]).sort((a, b) => hold(b) - hold(a))
   const spare = left
   for (const [rank, index] of mostFirst.entries()) {
     const rounded = rank < spare % mostFirst.length ? 1 : 0
@@ -97,18 +118,6 @@ function raise(granted: Map<string, number>, free: Map<string, number>, count: n
     free.set(id, slots - part)
     left -= part
   }
-}
-
-/** Who has to make room: of every replica with more slots out than it has, all holders but the greatest. */
-function crowdedOut(holders: readonly SlotHolder[], free: ReadonlyMap<string, number>): Set<number> {
-  const crowded = new Set<number>()
-  for (const [id, slots] of free) {
-    if (slots >= 0) continue
-    const sharing = [...holders.keys()].filter((index) => (holders[index]?.granted.get(id) ?? 0) > 0)
-    const size = (index: number) => holders[index]?.granted.get(id) ?? 0
-    for (const index of sharing.sort((a, b) => size(b) - size(a)).slice(1)) crowded.add(index)
-  }
-  return crowded
 }
 
 function sumOf(holders: readonly SlotHolder[], replica: string): number {

@@ -471,10 +471,10 @@ describe('slots that are shared with other routers', () => {
     const { revision, slots } = admission({ concurrency: 4, replicas })
     const taken = Array.from({ length: 9 }, () => revision.tryClaim())
     expect(taken.filter((claim) => claim !== undefined)).toHaveLength(8)
-    expect(slots.held()).toEqual({ epoch: 0, number: 0, shared: false, revisions: [] })
+    expect(slots.held()).toMatchObject({ epoch: 0, number: 0, shared: false, revisions: [] })
     slots.take({ ...frame, number: 1, revisions: [] }, () => [revision.slots])
     const held = { uid: 'rev-1', replicas: [aShare('a', 4), aShare('b', 4)] }
-    expect(slots.held()).toEqual({ epoch: 1, number: 1, shared: true, revisions: [held] })
+    expect(slots.held()).toMatchObject({ epoch: 1, number: 1, shared: true, revisions: [held] })
   })
 
   test('are no more than were granted, and more of them serve who waits', () => {
@@ -500,6 +500,16 @@ describe('slots that are shared with other routers', () => {
     claims[2]?.release()
     expect(gaveBack.at(-1)).toHaveLength(1)
     expect(must(revision.tryClaim())).toBeDefined()
+  })
+
+  test('of a replica that others crowd go back as far as they are idle, and no others', () => {
+    const { revision, hear, gaveBack } = sharing()
+    const claims = Array.from({ length: 2 }, () => must(revision.tryClaim()))
+    const crowded = { uid: 'rev-1', replicas: [{ ...aShare('a', 2), keep: 0 }, aShare('b', 2)] }
+    hear({ ...frame, number: 3, revisions: [crowded] })
+    expect(gaveBack.at(-1)).toEqual([aShare('a', 1), aShare('b', 2)])
+    claims.find(({ replica }) => replica.id === 'a')?.release()
+    expect(gaveBack.at(-1)).toEqual([aShare('b', 2)])
   })
 
   test('that a router needs itself stay with it for 50 ms', () => {

@@ -56,8 +56,9 @@ export class RevisionAdmission implements SlotOwner {
   #reportedAt: number
   #wakeTimer: NodeJS.Timeout | undefined
   #affinityToken: string | undefined
-  /** To how many slots it is to get down. */
+  /** To how many slots it is to get down, and to how many of single replicas, which do not count there. */
   #keep: number | undefined
+  #keepOf: ReadonlyMap<string, number> | undefined
   /** When it got more slots. */
   #raisedAt = -Infinity
   /** No host leads to it: no replica comes any more. */
@@ -120,6 +121,7 @@ export class RevisionAdmission implements SlotOwner {
     }
     if (raised) this.#raisedAt = this.#events.now()
     this.#keep = slots.keep(this.#route.uid)
+    this.#keepOf = slots.keepOf(this.#route.uid)
     this.#giveBack()
     this.#pump()
   }
@@ -283,26 +285,30 @@ export class RevisionAdmission implements SlotOwner {
     this.#uses += 1
     replica.lastUse = this.#uses
     replica.idleSince = this.#events.now()
-    if (this.#keep !== undefined) this.#giveBack()
+    this.#giveBack()
     if (!replica.withdrawn) this.#pump()
     else if (replica.inFlight === 0) this.#emptied(replica)
   }
 
   /** Gives idle slots back until it has as few as it was asked to keep; those of the replica used last go last. */
   #giveBack(): void {
-    if (this.#keep === undefined) return
+    if (this.#keep === undefined && this.#keepOf === undefined) return
     if (this.#queue.size > 0 && this.#events.now() - this.#raisedAt < tenureMs) return
     const replicas = [...this.#replicas.values()].sort((a, b) => a.lastUse - b.lastUse)
-    const before = replicas.reduce((sum, { limit }) => sum + limit, 0) - this.#keep
-    let left = before
+    let excess = -(this.#keep ?? Infinity)
+    for (const { id, limit } of replicas) if (!this.#keepOf?.has(id)) excess += limit
+    let gaveSome = false
     for (const replica of replicas) {
-      const count = Math.min(replica.limit - replica.inFlight, left)
+      const own = this.#keepOf?.get(replica.id)
+      const wanted = own === undefined ? excess : replica.limit - own
+      const count = Math.min(replica.limit - replica.inFlight, wanted)
       if (count <= 0) continue
       replica.limit -= count
-      left -= count
+      if (own === undefined) excess -= count
       this.#events.slots.giveBack(this.#route.uid, replica.id, count)
+      gaveSome = true
     }
-    if (left < before) this.#events.onGaveBack(this)
+    if (gaveSome) this.#events.onGaveBack(this)
   }
 
   /** One reading of the clock for all of it: a replica is either free now or awaited. */

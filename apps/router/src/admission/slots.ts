@@ -17,6 +17,10 @@ export class Slots {
   #number = 0
   readonly #granted = new Map<string, Map<string, number>>()
   readonly #keep = new Map<string, number>()
+  /** By revision, to how many slots of single replicas it is to get down. */
+  readonly #keepOf = new Map<string, Map<string, number>>()
+  #said = 0
+  #isStopping = false
 
   constructor(mode: 'waiting' | 'alone' = 'alone') {
     this.#mode = mode
@@ -26,21 +30,39 @@ export class Slots {
     return this.#mode === 'waiting'
   }
 
+  get isAlone(): boolean {
+    return this.#mode === 'alone'
+  }
+
   /** How many requests the replica may have in flight from here; unlimited for a concurrency of 0. */
   limit(revision: string, replica: string, concurrency: number): number {
     if (concurrency === 0) return Infinity
     return this.#mode === 'alone' ? concurrency : (this.#granted.get(revision)?.get(replica) ?? 0)
   }
 
-  /** To how many of the revision's slots it is to get down, undefined when it may keep all that it has. */
+  /**
+   * To how many of the revision's slots it is to get down, but for replicas with a number of their own; undefined when it
+   * may keep all that it has.
+   */
   keep(revision: string): number | undefined {
     return this.#keep.get(revision)
+  }
+
+  /** To how many slots of single replicas it is to get down. */
+  keepOf(revision: string): ReadonlyMap<string, number> | undefined {
+    return this.#keepOf.get(revision)
+  }
+
+  /** No new request is expected: the leader hears so with the next word, and leaves what is needed. */
+  stop(): void {
+    this.#isStopping = true
   }
 
   standAlone(): void {
     this.#mode = 'alone'
     this.#granted.clear()
     this.#keep.clear()
+    this.#keepOf.clear()
   }
 
   /**
@@ -62,6 +84,9 @@ export class Slots {
         this.#grant(uid, replicas)
         if (keep === undefined) this.#keep.delete(uid)
         else this.#keep.set(uid, keep)
+        const keepOf = replicas.flatMap(({ id, keep }) => (keep === undefined ? [] : [[id, keep] as const]))
+        if (keepOf.length === 0) this.#keepOf.delete(uid)
+        else this.#keepOf.set(uid, new Map(keepOf))
       }
     }
     return true
@@ -72,14 +97,17 @@ export class Slots {
     granted?.set(replica, (granted.get(replica) ?? 0) - count)
   }
 
-  /** What it has, of these revisions or of all. */
+  /** What it has, of these revisions or of all, as the leader is to hear it: each word is newer than the one before. */
   held(revisions: Iterable<string> = this.#granted.keys()): SlotsHeld {
     const shared = this.#mode !== 'alone'
+    this.#said += 1
     return {
       epoch: this.#epoch,
       number: this.#number,
       shared,
       revisions: shared ? [...revisions].map((uid) => this.#heldOf(uid)) : [],
+      said: this.#said,
+      stopping: this.#isStopping,
     }
   }
 

@@ -160,6 +160,32 @@ describe('the hub of the leader', () => {
     expect(hub.membership.known()).toMatchObject([{ id: 'far', connected: false }])
   })
 
+  test('knows nothing of a router that has said goodbye, whatever comes late through Redis', async () => {
+    hub.lead(leading)
+    const router = dial('a')
+    await expect.poll(() => hub.membership.known()).toHaveLength(1)
+    router.say({ kind: 'goodbye' })
+    await expect.poll(() => hub.membership.known()).toEqual([])
+    const frame = { kind: 'hello', router: 'a', incarnation: '1', adminPort: 9 }
+    deliver({ router: 'a', incarnation: '1', frame })
+    expect(hub.membership.known()).toEqual([])
+  })
+
+  test('takes a router for connected while one of its connections is open', async () => {
+    hub.lead(leading)
+    const before = dial('a')
+    await expect.poll(() => before.frames.length).toBeGreaterThan(0)
+    const after = dial('a')
+    await expect.poll(() => after.frames.length).toBeGreaterThan(0)
+    before.socket.destroy()
+    const other = dial('b')
+    await expect.poll(() => other.frames.length).toBeGreaterThan(0)
+    expect(hub.membership.known()).toMatchObject([
+      { id: 'a', connected: true },
+      { id: 'b', connected: true },
+    ])
+  })
+
   test('counts nothing of a router that serves a newer table than it was ever sent, and says so', async () => {
     hub.lead(leading)
     const router = dial('a')

@@ -60,6 +60,8 @@ export async function openRouterHub(options: RouterHubOptions) {
   const { log } = options
   const now = options.now ?? (() => performance.now())
   const sockets = new Map<Socket, { router?: string; incarnation?: string }>()
+  /** Routers that said goodbye: what they said before may come after that, on the other way. */
+  const ended = new Set<string>()
   let leading: Leading | undefined
   let slots: SlotLedger | undefined
   let newest: RouteVersion = { epoch: 0, sequence: 0 }
@@ -111,6 +113,7 @@ export async function openRouterHub(options: RouterHubOptions) {
         reports.replicaFailed(frame.replica as ReplicaId, frame.cause)
         return
       case 'goodbye':
+        ended.add(router)
         membership.goodbye(router)
         slots?.left(router)
         reports.forgetRouter(router)
@@ -127,14 +130,20 @@ export async function openRouterHub(options: RouterHubOptions) {
     if (!leading) sendAway(socket)
     socket.on('close', () => {
       sockets.delete(socket)
-      if (peer.router !== undefined && peer.incarnation !== undefined)
-        membership.disconnected(peer.router, peer.incarnation)
+      const { router, incarnation } = peer
+      if (router === undefined || incarnation === undefined) return
+      // What dialled again while this process stood still has a newer connection.
+      const hasOther = [...sockets.values()].some(
+        (other) => other.router === router && other.incarnation === incarnation,
+      )
+      if (!hasOther) membership.disconnected(router, incarnation)
     })
     readFrames(socket, (data) => {
       if (!leading) return
       const frame = parseRouterFrame(data)
       if (frame === null) return
       if (frame.kind === 'hello') {
+        if (ended.has(frame.router)) return
         peer.router = frame.router
         peer.incarnation = frame.incarnation
         membership.hello(frame, true)
@@ -167,6 +176,7 @@ export async function openRouterHub(options: RouterHubOptions) {
     const relayed = relayedRouterFrame.safeParse(payload)
     if (!relayed.success || !leading) return
     const { router, frame } = relayed.data
+    if (ended.has(router)) return
     if (frame.kind === 'hello') membership.hello(frame, false)
     take(router, frame, (answer) => options.relay.publish(answer))
   }

@@ -11,19 +11,24 @@ const ofRouter = [
   'tell',
   'tell',
   'report',
+  'greetLate',
+  'tellLate',
   'cut',
+  'stop',
   'kill',
   'leave',
 ] as const
 const ofAll = ['start', 'pass', 'elect', 'settle'] as const
-const step = fc.oneof(
-  {
-    weight: 6,
-    arbitrary: fc.record({ what: fc.constantFrom(...ofRouter), nth: fc.nat(3), first: fc.boolean() }),
-  },
-  { weight: 1, arbitrary: fc.record({ what: fc.constantFrom(...ofAll), ms: fc.nat(20_000) }) },
+const aStepOfAll = fc.record({ what: fc.constantFrom(...ofAll), ms: fc.nat(20_000) })
+const aStepOf = <What extends string>(what: readonly What[]) =>
+  fc.record({ what: fc.constantFrom(...what), nth: fc.nat(3), first: fc.boolean() })
+const step = fc.oneof({ weight: 6, arbitrary: aStepOf(ofRouter) }, { weight: 1, arbitrary: aStepOfAll })
+/** Also routers that start while no leader answers, so that several count alone at the same time. */
+const anyStep = fc.oneof(
+  { weight: 6, arbitrary: aStepOf([...ofRouter, 'giveUpWaiting'] as const) },
+  { weight: 1, arbitrary: aStepOfAll },
 )
-type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never
+type Step = typeof anyStep extends fc.Arbitrary<infer Value> ? Value : never
 
 function doStep(world: SlotWorld, step: Step): void {
   if ('ms' in step) {
@@ -35,8 +40,13 @@ function doStep(world: SlotWorld, step: Step): void {
   if (!router) return
   if (step.what === 'end') router.end(world.replicas[step.first ? 0 : 1] ?? '')
   else if (step.what === 'leave') finish(world, router)
-  else if (step.what === 'tell' || step.what === 'cut' || step.what === 'kill') world[step.what](router)
+  else if (isOfWorld(step.what)) world[step.what](router)
   else router[step.what]()
+}
+
+const ofWorld = ['tell', 'tellLate', 'cut', 'kill'] as const
+function isOfWorld(what: string): what is (typeof ofWorld)[number] {
+  return ofWorld.some((each) => each === what)
 }
 
 function finish(world: SlotWorld, router: SlotRouter): void {
@@ -105,6 +115,77 @@ describe('the ledger of slots', () => {
       { numRuns: 300 },
     )
   }, 60_000)
+
+  test('gives a router that needs them all slots that nobody uses, whoever counted alone and whatever comes late', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(1, 2, 5),
+        fc.array(anyStep, { minLength: 20, maxLength: 100, size: 'max' }),
+        (concurrency, steps) => {
+          const world = aWorld(concurrency, 2)
+          for (const each of steps) doStep(world, each)
+          world.start()
+          world.settle()
+          for (const router of world.routers) {
+            while (router.late.length > 0) world.tellLate(router)
+            router.report()
+          }
+          world.settle()
+          world.pass(60_000)
+          const last = world.routers.at(-1)
+          if (last) fill(world, last)
+          for (const id of world.replicas) expect(world.inFlight(id)).toBeGreaterThanOrEqual(concurrency)
+        },
+      ),
+      { numRuns: 1000 },
+    )
+  }, 60_000)
+
+  test('believes no hello of a time when the router counted alone that comes late over the other way', () => {
+    const world = new SlotWorld(5)
+    world.start()
+    world.settle()
+    const [old] = world.routers
+    old?.greetLate()
+    world.start()
+    world.settle()
+    if (old) world.tellLate(old)
+    const fresh = world.routers.at(-1)
+    expect(fresh && fill(world, fresh)).toBe(10)
+  })
+
+  test('believes the newest word of what was given back, in whatever order they come', () => {
+    const world = aWorld(5, 2)
+    const [old, fresh] = world.routers
+    for (let nth = 0; nth < 3; nth += 1) old?.ask()
+    old?.report()
+    world.settle()
+    for (let nth = 0; nth < 7; nth += 1) old?.ask()
+    fresh?.ask()
+    world.settle()
+    for (let nth = 0; nth < 4; nth += 1) old?.end('r1')
+    old?.toLeader.reverse()
+    world.settle()
+    // Six in use and one that waits, and the three that are left in equal parts.
+    expect(world.replicas.map((id) => [old?.limit(id), fresh?.limit(id)])).toEqual([
+      [3, 2],
+      [5, 0],
+    ])
+  })
+
+  test('leaves a router that is stopping what it uses, before anybody asks', () => {
+    const world = aWorld(5, 2)
+    const [old, fresh] = world.routers
+    old?.ask()
+    old?.stop()
+    world.settle()
+    const held = (router: SlotRouter | undefined) =>
+      world.replicas.reduce((sum, id) => sum + (router?.limit(id) ?? 0), 0)
+    expect([held(old), held(fresh)]).toEqual([1, 9])
+    if (old) finish(world, old)
+    world.settle()
+    expect(held(fresh)).toBe(10)
+  })
 
   test('says nothing more to the only router than that it is alone', () => {
     const world = new SlotWorld(1)

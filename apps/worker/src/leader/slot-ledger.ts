@@ -1,5 +1,5 @@
-import type { RevisionSlots, RouteDelta, RouteSnapshot, SlotsFrame, SlotsHeld } from '@berth/contracts'
-import { shareSlots, type SlotHolder } from '@berth/scheduler'
+import type { RouteDelta, RouteSnapshot, SlotsFrame, SlotsHeld } from '@berth/contracts'
+import { shareSlots, type SlotHolder, type SlotShare } from '@berth/scheduler'
 
 /*
  * Which router may use which slots (docs/decisions/015).
@@ -21,16 +21,22 @@ const maxKeptConcurrency = 3
 type Book = Map<string, Map<string, number>>
 type Sharer = {
   alone: boolean
-  /** The number of the frame that asked it to share; it is alone until it answers that. */
+  /** The number of the first frame that asked it to share; it is alone until it answers that, or a later one. */
   askedToShare: number
+  /** The newest of what it has said. What is older says nothing about now. */
+  said: number
+  /** It expects no new request. */
+  isStopping: boolean
   /** Slots by revision and replica. */
   book: Book
-  /** Of each revision: the newest frame that named it, and how many slots that asked the router to keep. */
-  sent: Map<string, { number: number; keep: number | null }>
+  /** Of each revision: the newest frame that named it, and what that asked the router for. */
+  sent: Map<string, { number: number; asked: Asked }>
   needs: Map<string, number>
   /** In flight by replica, in its last report; undefined for one that was there before this leader and has not sent any. */
   inFlight: Map<string, number> | undefined
 }
+/** To how many slots a router is to get down, and of which replicas to as few as it can. */
+type Asked = Pick<SlotShare, 'keep' | 'clear'>
 type Shared = { concurrency: number; timeoutMs: number; replicas: string[] }
 type Charge = { router: string; revision: string; replica: string; slots: number; until: number }
 type Report = {
@@ -75,7 +81,7 @@ export function createSlotLedger(options: SlotLedgerOptions) {
       if (isOnly && (!sharer.alone || sharer.askedToShare > 0)) {
         say(router, false)
         told.add(router)
-        sharers.set(router, aSharer({ alone: true, needs: sharer.needs, inFlight: sharer.inFlight }))
+        sharers.set(router, { ...aSharer(), ...lasting(sharer), alone: true })
       } else if (hasToShare && sharer.alone && sharer.askedToShare === 0) {
         sharer.askedToShare = say(router, true)
         told.add(router)
@@ -98,13 +104,13 @@ export function createSlotLedger(options: SlotLedgerOptions) {
     for (const { replica, slots } of charges) charged.set(replica, (charged.get(replica) ?? 0) + slots)
     const holders = [...sharers].map(([router, sharer]) => asHolder(router, sharer, uid, revision))
     const { concurrency, replicas } = revision
-    for (const { router, granted, keep } of shareSlots({ concurrency, replicas, charged, holders })) {
+    for (const { router, granted, ...asked } of shareSlots({ concurrency, replicas, charged, holders })) {
       const sharer = sharers.get(router)
       if (!sharer || sharer.alone) continue
       const raised = total(granted) > total(sharer.book.get(uid))
-      if (!raised && keep === (sharer.sent.get(uid)?.keep ?? null)) continue
+      if (!raised && isSame(asked, sharer.sent.get(uid)?.asked ?? nothing)) continue
       sharer.book.set(uid, granted)
-      tell(router, sharer, [uid], keep)
+      tell(router, sharer, [uid], asked)
     }
   }
 
@@ -119,18 +125,36 @@ export function createSlotLedger(options: SlotLedgerOptions) {
       router,
       need: sharer.needs.get(uid) ?? 0,
       granted: sharer.alone ? all() : (sharer.book.get(uid) ?? new Map<string, number>()),
+      isStopping: sharer.isStopping,
     }
   }
 
   /** Everything that the router has of these revisions. */
-  function tell(router: string, sharer: Sharer, uids: readonly string[], keep: number | null = null): void {
-    const told = uids.map((uid) => ({ ...slotsOf(uid, sharer.book), ...(keep === null ? {} : { keep }) }))
-    const number = say(router, true, told)
-    for (const uid of uids) sharer.sent.set(uid, { number, keep })
+  function tell(router: string, sharer: Sharer, uids: readonly string[], asked: Asked = nothing): void {
+    const number = say(
+      router,
+      true,
+      uids.map((uid) => slotsOf(uid, sharer.book, asked)),
+    )
+    for (const uid of uids) sharer.sent.set(uid, { number, asked })
+  }
+
+  /** All that the router has to know, whatever of it was said before: it may have come to nobody. */
+  function tellAll(router: string, sharer: Sharer): void {
+    if (!sharer.alone) tell(router, sharer, [...sharer.book.keys()])
+    else if (sharer.askedToShare > 0) say(router, true)
+    else say(router, false)
+  }
+
+  /** Whether that is newer than all that the router has said; older routers do not count. */
+  function isNews(sharer: Sharer, { said }: SlotsHeld): boolean {
+    return said === undefined || said > sharer.said
   }
 
   /** Takes the router's own word, but for revisions of which it has not heard the newest yet. */
   function believe(sharer: Sharer, held: SlotsHeld): void {
+    sharer.said = held.said ?? 0
+    sharer.isStopping = held.stopping === true
     const heard = held.epoch === epoch ? held.number : 0
     for (const { uid, replicas, need } of held.revisions) {
       if (need !== undefined) sharer.needs.set(uid, need)
@@ -176,32 +200,33 @@ export function createSlotLedger(options: SlotLedgerOptions) {
       }
       const known = sharers.get(router)
       // What it has been sent since may be on its way.
-      if (known && !known.alone && held.shared) believe(known, held)
-      else {
-        const { needs, inFlight = held.epoch === 0 && held.shared ? new Map() : undefined } = known ?? {}
-        const sharer = aSharer({ alone: !held.shared, needs, inFlight })
+      if (known && !known.alone && held.shared && isNews(known, held)) believe(known, held)
+      else if (!known || isNews(known, held)) {
+        const { inFlight = held.epoch === 0 && held.shared ? new Map() : undefined } = known ?? {}
+        const { needs, askedToShare } = known ?? aSharer()
+        const sharer = { ...aSharer(), alone: !held.shared, needs, inFlight }
+        if (sharer.alone) sharer.askedToShare = askedToShare
         sharers.set(router, sharer)
         believe(sharer, held)
       }
       const heardSo = settle().has(router)
       const sharer = sharers.get(router)
-      if (sharer && !heardSo) {
-        if (sharer.alone) say(router, false)
-        else tell(router, sharer, [...sharer.book.keys()])
-      }
+      if (sharer && !heardSo) tellAll(router, sharer)
       shareAll()
     },
 
     held(router: string, held: SlotsHeld): void {
       const sharer = sharers.get(router)
-      if (!sharer || held.epoch !== epoch || !held.shared) return
+      if (!sharer || held.epoch !== epoch || !held.shared || !isNews(sharer, held)) return
       if (sharer.alone) {
         if (sharer.askedToShare === 0 || held.number < sharer.askedToShare) return
         sharer.alone = false
         believe(sharer, held)
         return shareAll()
       }
+      const wasStopping = sharer.isStopping
       believe(sharer, held)
+      if (sharer.isStopping !== wasStopping) return shareAll()
       for (const { uid } of held.revisions) share(uid)
     },
 
@@ -269,17 +294,37 @@ export function createSlotLedger(options: SlotLedgerOptions) {
   }
 }
 
-function aSharer({
-  alone,
-  needs = new Map(),
-  inFlight,
-}: Pick<Sharer, 'alone' | 'inFlight'> & { needs?: Sharer['needs'] | undefined }): Sharer {
-  return { alone, askedToShare: 0, book: new Map(), sent: new Map(), needs, inFlight }
+const nothing: Asked = { keep: null, clear: [] }
+
+function isSame(a: Asked, b: Asked): boolean {
+  return a.keep === b.keep && a.clear.join() === b.clear.join()
 }
 
-function slotsOf(uid: string, book: Book): RevisionSlots {
-  const slots = [...(book.get(uid) ?? [])]
-  return { uid, replicas: slots.map(([id, count]) => ({ id, slots: count })) }
+function aSharer(): Sharer {
+  return {
+    alone: false,
+    askedToShare: 0,
+    said: 0,
+    isStopping: false,
+    book: new Map(),
+    sent: new Map(),
+    needs: new Map(),
+    inFlight: undefined,
+  }
+}
+
+/** What is true of a router however it shares. */
+function lasting({ said, isStopping, needs, inFlight }: Sharer) {
+  return { said, isStopping, needs, inFlight }
+}
+
+function slotsOf(uid: string, book: Book, { keep, clear }: Asked): SlotsFrame['revisions'][number] {
+  const replicas = [...(book.get(uid) ?? [])].map(([id, slots]) => ({
+    id,
+    slots,
+    ...(clear.includes(id) ? { keep: 0 } : {}),
+  }))
+  return { uid, replicas, ...(keep === null ? {} : { keep }) }
 }
 
 function total(slots: ReadonlyMap<string, number> | undefined): number {

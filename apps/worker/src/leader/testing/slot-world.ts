@@ -21,10 +21,15 @@ export class SlotRouter {
   #heard = { epoch: 0, number: 0 }
   #granted = new Map<string, number>()
   #keep: number | undefined
+  #keepOf = new Map<string, number>()
+  #said = 0
+  #isStopping = false
   reported = new Map<string, number>()
   greeted = false
   fromLeader: SlotsFrame[] = []
   toLeader: Told[] = []
+  /** What it has said on the slow way. */
+  late: SlotsHeld[] = []
 
   constructor(id: string, replicas: readonly string[], concurrency: number) {
     this.id = id
@@ -38,6 +43,7 @@ export class SlotRouter {
 
   /** Begins a request where there is an idle slot, or tells the leader that one waits. */
   ask(): boolean {
+    if (this.#isStopping) return false
     const idle = this.#replicas.find((id) => this.#idle(id) > 0)
     if (idle === undefined) this.#say('need', 1)
     else this.inFlight.set(idle, (this.inFlight.get(idle) ?? 0) + 1)
@@ -60,6 +66,22 @@ export class SlotRouter {
     this.toLeader.push({ kind: 'hello', held: this.held() })
   }
 
+  /** Says hello through Redis, which may come after whatever it says next on the direct way. */
+  greetLate(): void {
+    this.late.push(this.held())
+  }
+
+  /** Has waited for the leader's word long enough. */
+  giveUpWaiting(): void {
+    if (this.mode === 'waiting') this.mode = 'alone'
+  }
+
+  /** No request comes any more; those in flight go on. */
+  stop(): void {
+    this.#isStopping = true
+    this.#tellHeld()
+  }
+
   hear(): boolean {
     const frame = this.fromLeader.shift()
     if (!frame) return false
@@ -67,6 +89,7 @@ export class SlotRouter {
     if (!frame.shared) {
       this.mode = 'alone'
       this.#keep = undefined
+      this.#keepOf.clear()
     } else if (this.mode === 'alone') {
       this.#granted = new Map(this.#replicas.map((id) => [id, this.#concurrency]))
       this.mode = 'shared'
@@ -76,8 +99,12 @@ export class SlotRouter {
       for (const { replicas, keep } of frame.revisions) {
         this.#granted = new Map(replicas.map(({ id, slots }) => [id, slots]))
         this.#keep = keep
+        this.#keepOf = new Map(
+          replicas.flatMap((replica) => (replica.keep === undefined ? [] : [[replica.id, replica.keep]])),
+        )
       }
       this.#giveBack()
+      if (frame.revisions.length === 0) this.#tellHeld()
     }
     return true
   }
@@ -86,7 +113,14 @@ export class SlotRouter {
     const replicas = [...this.#granted].map(([id, slots]) => ({ id, slots }))
     const shared = this.mode !== 'alone'
     const need = [...this.inFlight.values()].reduce((sum, count) => sum + count, 0)
-    return { ...this.#heard, shared, revisions: shared ? [{ uid, replicas, need }] : [] }
+    this.#said += 1
+    return {
+      ...this.#heard,
+      shared,
+      revisions: shared ? [{ uid, replicas, need }] : [],
+      said: this.#said,
+      stopping: this.#isStopping,
+    }
   }
 
   #idle(replica: string): number {
@@ -94,14 +128,18 @@ export class SlotRouter {
   }
 
   #giveBack(): void {
-    let left = [...this.#granted.values()].reduce((sum, slots) => sum + slots, 0) - (this.#keep ?? Infinity)
-    const before = left
+    const part = this.#replicas.filter((id) => !this.#keepOf.has(id))
+    const granted = (id: string) => this.#granted.get(id) ?? 0
+    let excess = part.reduce((sum, id) => sum + granted(id), 0) - (this.#keep ?? Infinity)
+    let given = 0
     for (const id of this.#replicas) {
-      const count = Math.max(0, Math.min(this.#idle(id), left))
-      this.#granted.set(id, (this.#granted.get(id) ?? 0) - count)
-      left -= count
+      const own = this.#keepOf.get(id)
+      const count = Math.max(0, Math.min(this.#idle(id), own === undefined ? excess : granted(id) - own))
+      this.#granted.set(id, granted(id) - count)
+      if (own === undefined) excess -= count
+      given += count
     }
-    if (left < before) this.#tellHeld()
+    if (given > 0) this.#tellHeld()
   }
 
   #tellHeld(): void {
@@ -166,6 +204,12 @@ export class SlotWorld {
     return true
   }
 
+  /** What the router has said through Redis comes. */
+  tellLate(router: SlotRouter): void {
+    const held = router.late.shift()
+    if (held) this.#ledger.greeted(router.id, held)
+  }
+
   /** The connection breaks, with what was on its way; the router dials again. */
   cut(router: SlotRouter): void {
     router.greeted = false
@@ -194,7 +238,10 @@ export class SlotWorld {
   /** Another worker leads. What the one before knew of routers that are gone is lost. */
   elect(): void {
     if (this.#orphans.length > 0) return
-    for (const router of this.routers) this.cut(router)
+    for (const router of this.routers) {
+      this.cut(router)
+      router.late = []
+    }
     this.#known.clear()
     this.#ledger = this.#lead()
   }
