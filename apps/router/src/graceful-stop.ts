@@ -36,8 +36,7 @@ export async function stopServing({
       mayCome = false
       onLastRequest()
     }
-    if (elapsed() >= tunnelGraceMs)
-      for (const exchange of connections.exchanges) if (exchange.isTunnel) exchange.breakOff()
+    if (elapsed() >= tunnelGraceMs) for (const exchange of connections.exchanges) exchange.askTunnelToClose()
     await new Promise((resolve) => {
       setTimeout(resolve, Math.min(lookEveryMs, drainMs))
     })

@@ -18,7 +18,7 @@ import { headersForClient, headersForReplica, headerValue, trailersForClient, ty
 import { checkRequest, type Accepted, type Refused } from './request-check.ts'
 import { RequestBody } from './request-body.ts'
 import { mayRetry } from './retry.ts'
-import { joinTunnel } from './tunnel.ts'
+import { joinTunnel, type Tunnel } from './tunnel.ts'
 
 /*
  * One request's life.
@@ -71,6 +71,7 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
   #call: UpstreamCall | undefined
   #leaveQueue: (() => void) | undefined
   #tunnel: Duplex | undefined
+  #joined: Tunnel | undefined
   #retries = 0
   #queuedMs = 0
   #status = 0
@@ -85,8 +86,9 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
     this.#asker = askerOf(downstream.head.rawHeaders, downstream.peer)
   }
 
-  get isTunnel(): boolean {
-    return this.#tunnel !== undefined
+  /** A WebSocket gets close frames 1001 on both sides, and 60 s; nothing else is touched. */
+  askTunnelToClose(): void {
+    this.#joined?.goAway()
   }
 
   get #isSticky(): boolean {
@@ -310,6 +312,7 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
         this.#end('answered')
       },
     )
+    this.#joined = tunnel
     const stopListening = this.#claim?.replica.onLeave(() => tunnel.goAway())
   }
 

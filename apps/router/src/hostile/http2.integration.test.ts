@@ -178,6 +178,23 @@ describe('limits', () => {
     expect(data.payload.toString()).toContain('"status":414')
   })
 
+  test.each([
+    ['without an error', 0],
+    ['with CANCEL', 8],
+  ])(
+    'a body without a length that its client resets %s never ends as if it were whole (case 68)',
+    async (_what, code) => {
+      client.write(ask1(post, flags.endHeaders), frame(frameTypes.data, 0, 1, Buffer.from('a part')))
+      await eventually(() => origin.connections.some(({ received }) => received.includes('a part')))
+      const asked = origin.connections.find(({ received }) => received.includes('a part'))
+      client.write(frame(frameTypes.resetStream, 0, 1, Buffer.from([0, 0, 0, code])))
+      await eventually(() => asked?.socket.closed)
+      expect(asked?.received).toMatch(/\r\n6\r\na part\r\n$/)
+      expect(arrived).toEqual([])
+      await others()
+    },
+  )
+
   test('the 101st stream is refused (case 68)', async () => {
     await eventually(() => client.find(frameTypes.settings, 0))
     client.write(frame(frameTypes.settings, flags.acknowledge, 0))

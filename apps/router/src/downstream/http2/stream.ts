@@ -107,8 +107,11 @@ export class Http2Stream implements Downstream {
     if (this.#sink?.data(chunk) === false) this.#stream.pause()
   }
 
-  readonly #onEnd = (): void => {
-    // A stream that its client has reset without an error ends like a whole one.
+  /** Node lets a stream that its client resets end like a whole one, and says only then that it was aborted. */
+  readonly #onEnd = (): void => void setImmediate(this.#onSurelyEnd)
+
+  readonly #onSurelyEnd = (): void => {
+    if (this.#stream.aborted || this.isGone) return
     if (this.#bodyLeft !== undefined && this.#bodyLeft !== 0) return this.#sink?.broke(clientLeft())
     this.#isWhole = true
     this.#sink?.end()
