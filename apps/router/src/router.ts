@@ -23,6 +23,7 @@ import { openRedisChannel } from './redis/redis-channel.ts'
 import { applyRoutes, snapshotOf, type RouteTable } from './routes/route-table.ts'
 import { createTableStore } from './routes/table-store.ts'
 import { openCertificateFolder } from './tls/certificate-folder.ts'
+import { openSessionPool } from './upstream/http2/session-pool.ts'
 import { loadUpstreamClient } from './upstream/upstream-client.ts'
 
 /** A router without any table waits this long for one before it accepts, and then answers 503. */
@@ -79,7 +80,8 @@ export async function startRouter(config: RouterConfig, log: Logger, lines?: Log
       if (givenBack.size === 0) setImmediate(tellGivenBack)
       givenBack.add(revision)
     },
-    connect: openPool,
+    connect: (replica, { concurrency, protocol }) =>
+      protocol === 'h2c' ? openSessionPool(replica) : openPool(replica, concurrency),
     onQueued(revision) {
       reporting.queued(revision)
       if (revision.queued === 1 && revision.route.replicas.length === 0) metrics.woke(revision.route)

@@ -38,7 +38,8 @@ export type ReplicaRoute = z.infer<typeof replicaRoute>
  * and not only stepped down: their WebSockets are asked to close. `lost` are replicas on nodes that are down: what was
  * sent to them is broken off, unless the router finds that they are still there. A revision that no host leads to is in
  * the table only for the sake of these two. `lateBecause` is the reason for which replicas that are there take no
- * requests, for those that waited in vain.
+ * requests, for those that waited in vain. `protocol` is "h2c" where the replicas speak HTTP/2 without TLS; a router
+ * takes no notice of other words.
  */
 export const revisionRoute = z.object({
   uid: z.string(),
@@ -57,6 +58,7 @@ export const revisionRoute = z.object({
   leaving: z.array(z.string()).optional(),
   lateBecause: z.string().optional(),
   lost: z.array(z.string()).optional(),
+  protocol: z.string().optional(),
 })
 export type RevisionRoute = z.infer<typeof revisionRoute>
 

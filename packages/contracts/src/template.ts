@@ -14,6 +14,10 @@ const probeTiming = {
   failureThreshold: z.int().min(1).max(1000).default(3),
 }
 
+/** What an app speaks on its port: HTTP/1.1, or HTTP/2 without TLS from the first byte on. */
+export const portProtocols = ['http1', 'h2c'] as const
+export type PortProtocol = (typeof portProtocols)[number]
+
 export const probeTemplate = z.strictObject({
   check: z.discriminatedUnion('kind', [
     z.strictObject({
@@ -40,7 +44,7 @@ export const containerTemplate = z.strictObject({
   command: z.array(z.string()),
   args: z.array(z.string()),
   ports: z
-    .array(z.strictObject({ port: z.int().min(1).max(65_535), protocol: z.literal('http1') }))
+    .array(z.strictObject({ port: z.int().min(1).max(65_535), protocol: z.enum(portProtocols) }))
     .length(1),
   /** `cpu` in thousandths of a core, `memory` in bytes. */
   resources: z.strictObject({ cpu: z.int().positive(), memory: z.int().positive() }),

@@ -19,6 +19,7 @@ type TemplateFields = Pick<
   ServiceSpec,
   | 'image'
   | 'port'
+  | 'protocol'
   | 'command'
   | 'args'
   | 'cpu'
@@ -41,7 +42,7 @@ export function toTemplate(spec: TemplateFields): RevisionTemplate {
     image: spec.image,
     command: spec.command,
     args: spec.args,
-    ports: [{ port: spec.port, protocol: 'http1' }],
+    ports: [{ port: spec.port, protocol: spec.protocol }],
     resources: { cpu: parseCpu(spec.cpu) ?? 0, memory: parseMemory(spec.memory) ?? 0 },
     ...(spec.volumes.length > 0 && { volumes: spec.volumes }),
     ...(spec.readinessProbe && { readinessProbe: toProbeTemplate(spec.readinessProbe) }),
@@ -61,6 +62,7 @@ export function fromTemplate(template: RevisionTemplate) {
   return {
     image: container.image,
     port: container.ports[0]?.port ?? 0,
+    protocol: container.ports[0]?.protocol ?? 'http1',
     command: container.command,
     args: container.args,
     cpu: container.resources.cpu / 1000,

@@ -21,7 +21,7 @@ export type RevisionEvents = {
   slots: Slots
   /** How many requests may wait; 10,000 unless said. */
   queueLimit?: number | undefined
-  connect(route: ReplicaRoute, concurrency: number): Upstream
+  connect(route: ReplicaRoute, revision: RevisionRoute): Upstream
   /** A request found no slot. */
   onQueued(revision: RevisionAdmission): void
   /** A replica was withdrawn and is empty: its connections can be closed. */
@@ -102,7 +102,7 @@ export class RevisionAdmission implements SlotOwner {
     }
     for (const replica of route.replicas) {
       if (this.#replicas.has(replica.id) || this.#comesBack(replica)) continue
-      const upstream = this.#events.connect(replica, route.concurrency)
+      const upstream = this.#events.connect(replica, route)
       this.#replicas.set(replica.id, new Replica(replica, route.concurrency, upstream, this.#events.now()))
     }
     this.release(route)

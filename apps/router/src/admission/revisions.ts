@@ -10,7 +10,7 @@ export type RevisionsOptions = {
   /** Which slots are this router's; all of them unless said. */
   slots?: Slots
   queueLimit?: number
-  connect(route: ReplicaRoute, concurrency: number): Upstream
+  connect(route: ReplicaRoute, revision: RevisionRoute): Upstream
   onQueued(revision: RevisionAdmission): void
   onReplicaFailed(replica: string, cause: string, revision: RevisionAdmission): void
   onEjected?(replica: string, revision: RevisionAdmission): void
@@ -121,7 +121,7 @@ export class Revisions {
       now: options.now ?? (() => performance.now()),
       slots: this.#slots,
       queueLimit: this.#options.queueLimit,
-      connect: (route: ReplicaRoute, concurrency: number) => options.connect(route, concurrency),
+      connect: (route: ReplicaRoute, revision: RevisionRoute) => options.connect(route, revision),
       onQueued: (revision: RevisionAdmission) => options.onQueued(revision),
       onEjected: (replica: Replica, revision: RevisionAdmission) => options.onEjected?.(replica.id, revision),
       onReplicaFailed: (replica: Replica, cause: string, revision: RevisionAdmission) =>

@@ -92,6 +92,7 @@ const upstreamDetails = {
   exhausted: 'The router has no connection left.',
   died: 'The replica closed the connection before it answered.',
   protocol: 'The replica answered with something that is not HTTP.',
+  refused: 'The replica broke the request off before it answered.',
 } as const satisfies Record<UpstreamFailure['kind'], string>
 
 function overloaded(detail: string): FailureAnswer {

@@ -14,9 +14,10 @@ export type UpstreamRequest = {
  * Why a replica gave no (whole) answer. `written` is false when no byte of the request can have reached it,
  * `received` is true when a byte of an answer came back.
  * connect: no connection. exhausted: no connection, for want of something on this side. died: the connection ended or broke. protocol: what came is not HTTP.
+ * refused: the replica turned this one request down, or broke it off, and lives on (HTTP/2 only).
  */
 export type UpstreamFailure = {
-  kind: 'connect' | 'exhausted' | 'died' | 'protocol'
+  kind: 'connect' | 'exhausted' | 'died' | 'protocol' | 'refused'
   written: boolean
   received: boolean
   message: string

@@ -101,7 +101,12 @@ function revisionRoute(input: RoutedService, revision: RevisionView): RevisionRo
     ...(leaving.length > 0 ? { leaving } : {}),
     ...lateBecause(input, revision),
     ...(lost.length > 0 ? { lost } : {}),
+    ...(speaksHttp2(revision) ? { protocol: 'h2c' } : {}),
   }
+}
+
+function speaksHttp2({ template }: RevisionView): boolean {
+  return template.containers[0]?.ports[0]?.protocol === 'h2c'
 }
 
 /** While no replica may be asked: why one of them may not, for requests that waited for it in vain. */

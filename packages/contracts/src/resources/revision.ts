@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { portProtocols } from '../template.ts'
 import { probeSpec } from './probe.ts'
 import { volumeMounts } from './volume.ts'
 
@@ -13,6 +14,7 @@ export const revisionView = z
     imageDigest: z.string(),
     architectures: z.array(z.string()),
     port: z.int(),
+    protocol: z.enum(portProtocols),
     command: z.array(z.string()),
     args: z.array(z.string()),
     cpu: z.union([z.number(), z.string()]),

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { revisionSuffixProblem, serviceNameLength } from '../names.ts'
-import { rolloutDefaults, rolloutStrategies, sessionAffinities } from '../template.ts'
+import { portProtocols, rolloutDefaults, rolloutStrategies, sessionAffinities } from '../template.ts'
 import { environmentSpec } from './environment.ts'
 import { annotationMap, labelMap } from './label-map.ts'
 import { nameField } from './name-field.ts'
@@ -74,6 +74,7 @@ const maxRequestBytes = 2 ** 40
 const settings = {
   image: z.string().min(1).max(maxImageLength),
   port: z.int().min(1).max(65_535).default(8080),
+  protocol: z.enum(portProtocols).default('http1'),
   command: words.default([]),
   args: words.default([]),
   env: environmentSpec.prefault({}),
