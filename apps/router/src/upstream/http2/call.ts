@@ -35,6 +35,8 @@ export class Http2Call implements UpstreamCall {
   /** Bytes of the answer that its length still promises. */
   #left: number | undefined
   #trailers: string[] = []
+  /** The replica has said that nothing more comes. */
+  #isWhole = false
   #isOver = false
 
   constructor(request: UpstreamRequest, listener: UpstreamListener, session: CallSession) {
@@ -50,6 +52,7 @@ export class Http2Call implements UpstreamCall {
   /** Sends the body, and listens for the answer. */
   run(stream: ClientHttp2Stream): void {
     this.#stream = stream
+    this.#watchEnd(stream)
     stream.on('headers', this.#onInformational).on('response', this.#onResponse)
     stream.on('data', this.#onData).on('trailers', this.#onTrailers).on('end', this.#onEnd)
     stream.on('error', endsInClose).on('close', this.#onClose)
@@ -116,7 +119,7 @@ export class Http2Call implements UpstreamCall {
   }
 
   readonly #onEnd = (): void => {
-    // A stream that was reset without an error ends like a whole one.
+    if (!this.#isWhole) return
     if (this.#left !== undefined && this.#left !== 0)
       return this.#broken('the body is shorter than its length')
     if (!this.#received) return
@@ -151,6 +154,18 @@ export class Http2Call implements UpstreamCall {
     if (this.#body !== undefined) this.breakOff('the body ended early')
   }
 
+  /**
+   * node:http2 ends a stream that the replica has reset without an error as if it were whole. Only the order tells:
+   * END_STREAM ends the readable side before the stream counts as closed, a reset does so afterwards.
+   */
+  #watchEnd(stream: ClientHttp2Stream): void {
+    const push = stream.push.bind(stream)
+    stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
+      if (chunk === null && !stream.closed) this.#isWhole = true
+      return push(chunk, encoding)
+    }
+  }
+
   #broken(message: string): void {
     this.fail({ kind: 'protocol', written: true, received: true, message })
   }
@@ -163,9 +178,10 @@ export class Http2Call implements UpstreamCall {
     this.#body = undefined
     body?.off('data', this.#onBodyData).off('end', this.#onBodyEnd)
     body?.destroy()
-    const stream = this.#stream
+    // Closing with a code would end the body before the reset, as if it were whole; an error only resets.
+    if (body) this.#stream?.destroy(new Error('the request is broken off'))
     // Behind a whole request and a whole answer there is nothing to reset.
-    if (stream && (code !== constants.NGHTTP2_NO_ERROR || body)) stream.close(code)
+    else if (code !== constants.NGHTTP2_NO_ERROR) this.#stream?.close(code)
     this.#session.onCallOver(this)
     return true
   }
