@@ -10,7 +10,11 @@ const specs = [
   { concurrency: 0, timeoutSeconds: 3600, pool: 'fast', nodeSelector: { disk: 'ssd' } },
   { readinessProbe: { httpGet: { path: '/ready', port: 8080, httpHeaders: [{ name: 'A', value: 'b' }] } } },
   { startupProbe: { tcpSocket: {}, periodSeconds: 2 }, livenessProbe: { grpc: { service: 'health' } } },
-  { readinessProbe: { grpc: { port: 50_051 } }, livenessProbe: { tcpSocket: { port: 8080 } } },
+  {
+    protocol: 'h2c',
+    readinessProbe: { grpc: { port: 50_051 } },
+    livenessProbe: { tcpSocket: { port: 8080 } },
+  },
 ]
 
 test.each(specs)('%j becomes a template and comes back as it was', (fields) => {

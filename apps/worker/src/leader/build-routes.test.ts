@@ -60,6 +60,22 @@ describe('the routes of a service', () => {
     expect(buildRoutes(routed(), 'localhost').hosts[0]).not.toHaveProperty('affinity')
   })
 
+  test('say of a revision that its replicas speak HTTP/2, and nothing of others', () => {
+    const { template } = second
+    const containers = template.containers.map((container) => ({
+      ...container,
+      ports: [{ port: 8080, protocol: 'h2c' as const }],
+    }))
+    const http2 = { ...second, template: { ...template, containers } }
+    const traffic = [
+      { revision: 'hello-00001', percent: 50, tag: null },
+      { revision: 'hello-00002', percent: 50, tag: null },
+    ]
+    const revisions = [aRevision(), http2]
+    const routes = buildRoutes(routed({ service: aService({ traffic }), revisions }), 'localhost')
+    expect(routes.revisions.map(({ protocol }) => protocol)).toEqual([undefined, 'h2c'])
+  })
+
   test('carry only replicas that serve', () => {
     const frozen = aReplica({ id: 'rep-2' as ReplicaId, rung: 'frozen', serving: false })
     const routes = buildRoutes(routed({ replicas: [aReplica(), frozen] }), 'localhost')
