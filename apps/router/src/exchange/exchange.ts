@@ -14,6 +14,7 @@ import { affinityCookie, readAffinity, withoutAffinity, type Affinity } from './
 import { askerOf } from './asker.ts'
 import { Attempt } from './attempt.ts'
 import { answerTo, type Failure, type FailureAnswer } from './failure.ts'
+import { grpcRefusal, isGrpc } from './grpc-refusal.ts'
 import { headersForClient, headersForReplica, headerValue, trailersForClient, type Asker } from './headers.ts'
 import { checkRequest, type Accepted, type Refused } from './request-check.ts'
 import { RequestBody } from './request-body.ts'
@@ -398,14 +399,18 @@ export class Exchange implements DownstreamEvents, UpstreamListener, ReplicaUser
   #refuse({ code, detail, retryAfterSeconds, location }: FailureAnswer): void {
     const { status } = errorCatalogue[code]
     const { requestId } = this.#asker
-    const body = Buffer.from(JSON.stringify(problem(code, detail, requestId)))
-    const headers = ['content-type', problemContentType, 'content-length', String(body.length)]
-    headers.push('x-request-id', requestId)
+    const headers = ['x-request-id', requestId]
     if (retryAfterSeconds !== undefined) headers.push('retry-after', String(retryAfterSeconds))
     if (location !== undefined) headers.push('location', location)
     if (status === 405) headers.push('allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS')
     this.#status = status
-    this.#downstream.writeHead(status, '', headers)
+    if (isGrpc(this.#downstream.head.rawHeaders)) {
+      this.#downstream.writeHead(200, '', [...grpcRefusal(status, detail), ...headers])
+      return this.#downstream.end([])
+    }
+    const body = Buffer.from(JSON.stringify(problem(code, detail, requestId)))
+    const content = ['content-type', problemContentType, 'content-length', String(body.length)]
+    this.#downstream.writeHead(status, '', [...content, ...headers])
     this.#downstream.write(body)
     this.#downstream.end([])
   }

@@ -71,15 +71,17 @@ export class Http2Stream implements Downstream {
 
   writeHead(status: number, _statusText: string, headers: readonly string[]): boolean {
     const fields = [':status', String(status)]
+    this.#isHeadOnly = this.head.method === 'HEAD' || status === 204 || status === 205 || status === 304
     for (let i = 0; i + 1 < headers.length; i += 2) {
       const name = (headers[i] ?? '').toLowerCase()
       const value = headers[i + 1] ?? ''
       if (!isToken(name) || !isFieldValue(value)) return false
       if (name === 'content-length') this.#answerLeft = Number(value)
+      // An answer of gRPC without messages: callers look for the status in the head only when it ends the stream.
+      if (name === 'grpc-status') this.#isHeadOnly = true
       fields.push(name, value)
     }
     if (this.isGone) return true
-    this.#isHeadOnly = this.head.method === 'HEAD' || status === 204 || status === 205 || status === 304
     this.#stream.respond(fields, { waitForTrailers: !this.#isHeadOnly, endStream: this.#isHeadOnly })
     return true
   }
