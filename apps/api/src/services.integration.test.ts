@@ -140,6 +140,15 @@ test('names that every object has are names like any other', async () => {
   expect([plain.env, plain.labels]).toEqual([{}, {}])
 })
 
+test('a service says what its app speaks, keeps it when something else changes, and takes no other word', async () => {
+  expect((await post('plain')).json()).toMatchObject({ protocol: 'http1' })
+  expect((await post('spoken', { protocol: 'h2c' })).json()).toMatchObject({ protocol: 'h2c' })
+  const patched = await api.call('PATCH', '/services/spoken', { body: { port: 3000 } })
+  expect(patched.json()).toMatchObject({ port: 3000, protocol: 'h2c' })
+  const refused = await post('unspoken', { protocol: 'h3' })
+  expect(refused.json()).toMatchObject({ status: 422, errors: [{ path: 'protocol' }] })
+})
+
 test('a probe may name another port than that of the service', async () => {
   const probes = {
     startupProbe: { tcpSocket: { port: 9090 } },

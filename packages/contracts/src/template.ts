@@ -16,7 +16,6 @@ const probeTiming = {
 
 /** What an app speaks on its port: HTTP/1.1, or HTTP/2 without TLS from the first byte on. */
 export const portProtocols = ['http1', 'h2c'] as const
-export type PortProtocol = (typeof portProtocols)[number]
 
 export const probeTemplate = z.strictObject({
   check: z.discriminatedUnion('kind', [

@@ -25,6 +25,13 @@ test.each(specs)('%j becomes a template and comes back as it was', (fields) => {
   expect(fromTemplate(toTemplate(again))).toEqual(fromTemplate(template))
 })
 
+test('the port says what is spoken on it, HTTP/1.1 unless said', () => {
+  const spoken = (spec: object) => toTemplate(serviceSpec.parse({ ...base, ...spec })).containers[0]?.ports
+  expect(spoken({})).toEqual([{ port: 8080, protocol: 'http1' }])
+  expect(spoken({ protocol: 'h2c' })).toEqual([{ port: 8080, protocol: 'h2c' }])
+  expect(fromTemplate(toTemplate(serviceSpec.parse({ ...base, protocol: 'h2c' }))).protocol).toBe('h2c')
+})
+
 test('amounts are kept exactly', () => {
   const cpu = fc.oneof(
     fc.double({ min: 0.05, max: 64, noNaN: true }),

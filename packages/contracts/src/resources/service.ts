@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { conditionStatuses } from '../states.ts'
-import { idleSettings, rolloutSettings, sessionAffinities } from '../template.ts'
+import { idleSettings, portProtocols, rolloutSettings, sessionAffinities } from '../template.ts'
 import { probeSpec } from './probe.ts'
 import { volumeMounts } from './volume.ts'
 
@@ -36,6 +36,7 @@ export const serviceView = z
     name: z.string(),
     image: z.string(),
     port: z.int(),
+    protocol: z.enum(portProtocols),
     command: z.array(z.string()),
     args: z.array(z.string()),
     env: stringMap,
