@@ -8,7 +8,7 @@ import {
 } from 'node:http2'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { RevisionRoute } from '@berth/contracts'
-import { ask, sendRaw, startEdge, type Edge } from './testing/edge.ts'
+import { ask, eventually, sendRaw, startEdge, type Edge } from './testing/edge.ts'
 import { startHttp2App } from './testing/http2-app.ts'
 import { answerOf, askHttp2, openSession, request } from './testing/http2.ts'
 import { aReplica, aRevision } from './testing/routes.ts'
@@ -114,6 +114,30 @@ describe('an app that speaks HTTP/2', () => {
     stream.on('error', () => undefined)
     setTimeout(() => stream.close(constants.NGHTTP2_CANCEL), 50)
     await closed.promise
+  })
+
+  test('that breaks an answer off breaks it off for the client too', async () => {
+    const { edge, session } = await serving((stream) => {
+      stream.respond()
+      stream.write('a part')
+      setTimeout(() => stream.destroy(new Error('broken')), 50)
+    })
+    await expect(askHttp2(session)).rejects.toThrow('NGHTTP2_INTERNAL_ERROR')
+    await expect(ask({ port: edge.port })).rejects.toThrow(/aborted|ECONNRESET/)
+  })
+
+  test('never takes an upload that its client resets for a whole one', async () => {
+    const seen: string[] = []
+    const { session } = await serving((stream) => {
+      stream.on('end', () => seen.push('end')).on('aborted', () => seen.push('aborted'))
+      stream.resume()
+      stream.once('data', () => upload.destroy(new Error('changed my mind')))
+    })
+    const upload = request(session, { ':method': 'POST' })
+    upload.on('error', () => undefined)
+    upload.write('half')
+    await eventually(() => seen.length > 0)
+    expect(seen[0]).toBe('aborted')
   })
 })
 

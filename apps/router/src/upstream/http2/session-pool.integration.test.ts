@@ -192,6 +192,22 @@ describe('a failure says what the replica can have seen', () => {
     expect(await send(pool).over).toMatchObject({ end: 'refused', written: false })
   })
 
+  test('a connection that says good-bye finishes what it has begun, and the next call has a new one', async () => {
+    let begun: ServerHttp2Stream | undefined
+    const { app, pool } = await appOf((stream, { ':path': path }) => {
+      if (path === '/other') return stream.respond({ ':status': 204 }, { endStream: true })
+      begun = stream
+      for (const session of app.sessions) session.goaway(constants.NGHTTP2_NO_ERROR, stream.id)
+    })
+    const first = send(pool)
+    await eventually(() => begun)
+    // Until the good-bye has come, calls go the old way and are refused.
+    await eventually(async () => (await send(pool, { path: '/other' }).over).status === 204)
+    expect([first.told.end, app.sessions.size]).toEqual(['open', 2])
+    begun?.respond({ ':status': 204 }, { endStream: true })
+    expect((await first.over).status).toBe(204)
+  })
+
   test('a stream that is reset was seen, and the connection lives on', async () => {
     const { app, pool } = await appOf((stream, { ':path': path }) => {
       if (path === '/') stream.close(constants.NGHTTP2_INTERNAL_ERROR)
