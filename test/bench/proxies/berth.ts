@@ -21,7 +21,6 @@ export const berthOnUndici = berthWith('Berth on undici, no log', {
 function berthWith(name: string, env: Record<string, string>): Proxy {
   return {
     name,
-    lacks: ['h2c'],
     async start(place) {
       const ports = await freePorts()
       const tableFile = join(place.folder, `${ports.edge}.json`)
