@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, describe, expect, inject, test } from 'vitest'
 import { startLoad } from '../support/load.ts'
 import { connectPlatform, type DeploymentBody, type ServiceBody } from '../support/platform.ts'
@@ -114,6 +115,8 @@ describe('a revision that fails its requests', () => {
   /** The revision before has to have shown that it does better: 20 requests are enough to tell. */
   const answers = (name: string) => async () => {
     for (let request = 0; request < 30; request += 1) expect((await platform.request(name)).status).toBe(200)
+    // Routers report twice a second, and the leader keeps what it knows when the deployment begins.
+    await delay(2000)
   }
 
   test('right after it took all traffic over is rolled back for its errors', async () => {
@@ -145,6 +148,8 @@ describe('a revision that fails its requests', () => {
     await traffic.stop()
     expect(end).toMatchObject({ phase: 'failed', reason: 'ErrorRate' })
     expect(end.message).toMatch(/failed \d+ of \d+ requests \(\d+ %\), the revision before 0 of/)
+    await until(async () => (await platform.service('roll-share')).status.traffic[0]?.percent === 100)
+    await until(async () => (await says('roll-share')) === 'one')
     for (let request = 0; request < 20; request += 1) expect(await says('roll-share')).toBe('one')
   })
 })

@@ -174,9 +174,13 @@ export async function startRouter(config: RouterConfig, log: Logger, lines?: Log
     lingering: () => revisions.lingering(),
     slots: () => slots.held(),
     onSlots(frame) {
-      const wasAlone = slots.isAlone
-      if (!slots.take(frame, () => revisions.slots())) return
-      if (frame.shared && (wasAlone || frame.revisions.length === 0)) tellHeld()
+      const taken = slots.take(
+        frame,
+        () => revisions.slots(),
+        (uid) => revisions.inUse(uid),
+      )
+      if (!taken) return
+      if (taken.mustTell) tellHeld()
       revisions.share()
       slotsTold()
     },

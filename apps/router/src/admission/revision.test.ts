@@ -459,7 +459,11 @@ describe('slots that are shared with other routers', () => {
   function sharing() {
     const made = admission({ concurrency: 4, replicas })
     const hear = (told: SlotsFrame) => {
-      made.slots.take(told, () => [made.revision.slots])
+      made.slots.take(
+        told,
+        () => [made.revision.slots],
+        () => made.revision.slotsInUse,
+      )
       made.revision.share()
     }
     hear({ ...frame, number: 1, revisions: [] })
@@ -472,7 +476,11 @@ describe('slots that are shared with other routers', () => {
     const taken = Array.from({ length: 9 }, () => revision.tryClaim())
     expect(taken.filter((claim) => claim !== undefined)).toHaveLength(8)
     expect(slots.held()).toMatchObject({ epoch: 0, number: 0, shared: false, revisions: [] })
-    slots.take({ ...frame, number: 1, revisions: [] }, () => [revision.slots])
+    slots.take(
+      { ...frame, number: 1, revisions: [] },
+      () => [revision.slots],
+      () => revision.slotsInUse,
+    )
     const held = { uid: 'rev-1', replicas: [aShare('a', 4), aShare('b', 4)] }
     expect(slots.held()).toMatchObject({ epoch: 1, number: 1, shared: true, revisions: [held] })
   })
@@ -525,6 +533,19 @@ describe('slots that are shared with other routers', () => {
     claims[1]?.release()
     expect(second.claim).toBeUndefined()
     expect(gaveBack).toHaveLength(1)
+  })
+
+  test('that are in use stay its own, though the leader did not know of them when it spoke', () => {
+    const { revision, slots } = sharing()
+    const claims = Array.from({ length: 4 }, () => must(revision.tryClaim()))
+    const taken = slots.take(
+      granting(3, 4, 0, 4),
+      () => [],
+      () => revision.slotsInUse,
+    )
+    expect(taken).toEqual({ mustTell: true })
+    expect(slots.held(['rev-1']).revisions[0]?.replicas).toEqual([aShare('a', 4), aShare('b', 2)])
+    for (const claim of claims) claim.release()
   })
 
   test('do not change by what the leader said before its newest word', () => {

@@ -132,6 +132,14 @@ export class RevisionAdmission implements SlotOwner {
     return { uid: this.#route.uid, replicas: replicas.map(({ id, limit }) => ({ id, slots: limit })) }
   }
 
+  /** The slots that have a request in them. */
+  get slotsInUse(): RevisionSlots['replicas'] {
+    const replicas = [...this.#replicas.values(), ...this.#departing.values()]
+    return replicas
+      .filter(({ inFlight }) => inFlight > 0)
+      .map(({ id, inFlight }) => ({ id, slots: inFlight }))
+  }
+
   /** What the table says of its withdrawn replicas: gone for good and not only stepped down, or lost with their node. */
   release({ leaving = [], lost = [] }: Pick<RevisionRoute, 'leaving' | 'lost'>): void {
     for (const replica of this.#departing.values()) {

@@ -75,6 +75,11 @@ export class Revisions {
     return revisions.filter(({ route }) => route.concurrency > 0).map((revision) => revision.slots)
   }
 
+  /** The slots of the revision's replicas that have a request in them. */
+  inUse(uid: string): RevisionSlots['replicas'] {
+    return (this.#byUid.get(uid) ?? this.#departing.get(uid))?.slotsInUse ?? []
+  }
+
   /** Replicas that are in the table no more and still have requests or open sockets here. */
   lingering(): string[] {
     const listed = new Set<string>()

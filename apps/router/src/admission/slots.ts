@@ -66,12 +66,18 @@ export class Slots {
   }
 
   /**
-   * Takes the leader's word; false for one that is older than what was heard. `using` is asked for the slots that the
-   * router goes on with when it is alone no more.
+   * Takes the leader's word; undefined for one that is older than what was heard. `using` is asked for the slots that the
+   * router goes on with when it is alone no more, `inUse` for those of a revision that have a request in them: they stay
+   * the router's own whatever the leader said before it knew of them. `mustTell`: the leader has to hear what it has now.
    */
-  take(frame: SlotsFrame, using: () => readonly RevisionSlots[]): boolean {
+  take(
+    frame: SlotsFrame,
+    using: () => readonly RevisionSlots[],
+    inUse: (revision: string) => RevisionSlots['replicas'],
+  ): { mustTell: boolean } | undefined {
     const isNewer = frame.epoch === this.#epoch ? frame.number > this.#number : frame.epoch > this.#epoch
-    if (!isNewer) return false
+    if (!isNewer) return undefined
+    let mustTell = frame.shared && (this.#mode === 'alone' || frame.revisions.length === 0)
     this.#epoch = frame.epoch
     this.#number = frame.number
     if (!frame.shared) this.standAlone()
@@ -82,6 +88,7 @@ export class Slots {
       this.#mode = 'shared'
       for (const { uid, replicas, keep } of frame.revisions) {
         this.#grant(uid, replicas)
+        mustTell = this.#keepUsed(uid, inUse(uid)) || mustTell
         if (keep === undefined) this.#keep.delete(uid)
         else this.#keep.set(uid, keep)
         const keepOf = replicas.flatMap(({ id, keep }) => (keep === undefined ? [] : [[id, keep] as const]))
@@ -89,7 +96,7 @@ export class Slots {
         else this.#keepOf.set(uid, new Map(keepOf))
       }
     }
-    return true
+    return { mustTell }
   }
 
   giveBack(revision: string, replica: string, count: number): void {
@@ -114,6 +121,18 @@ export class Slots {
   #heldOf(uid: string): RevisionSlots {
     const slots = [...(this.#granted.get(uid) ?? [])].filter(([, count]) => count > 0)
     return { uid, replicas: slots.map(([id, count]) => ({ id, slots: count })) }
+  }
+
+  /** Returns whether the leader had granted less than is in use. */
+  #keepUsed(uid: string, used: RevisionSlots['replicas']): boolean {
+    let raised = false
+    for (const { id, slots } of used) {
+      const granted = this.#granted.get(uid) ?? new Map<string, number>()
+      if ((granted.get(id) ?? 0) >= slots) continue
+      this.#granted.set(uid, granted.set(id, slots))
+      raised = true
+    }
+    return raised
   }
 
   #grant(uid: string, replicas: RevisionSlots['replicas']): void {

@@ -98,6 +98,9 @@ export class SlotRouter {
       this.mode = 'shared'
       for (const { replicas, keep } of frame.revisions) {
         this.#granted = new Map(replicas.map(({ id, slots }) => [id, slots]))
+        const unknown = [...this.inFlight].filter(([id, used]) => used > (this.#granted.get(id) ?? 0))
+        for (const [id, used] of unknown) this.#granted.set(id, used)
+        if (unknown.length > 0) this.#tellHeld()
         this.#keep = keep
         this.#keepOf = new Map(
           replicas.flatMap((replica) => (replica.keep === undefined ? [] : [[replica.id, replica.keep]])),
