@@ -3,6 +3,8 @@ import type { Exchange } from './exchange/exchange.ts'
 
 /** How late a deadline of a connection may be kept. */
 const tendMs = 1000
+/** All of them at once would hold up whoever asks meanwhile. */
+const tendParts = 20
 
 /** The connections of clients, and what is under way for them. */
 export class Connections {
@@ -10,6 +12,8 @@ export class Connections {
   /** Also those of clients that are gone: their apps may still be at work. */
   readonly #exchanges = new Set<Exchange>()
   #tending: NodeJS.Timeout | undefined
+  /** Whoever is looked at next. */
+  #round = this.#connections.values()
 
   /** Nothing is open, and nothing under way. */
   get isEmpty(): boolean {
@@ -26,7 +30,7 @@ export class Connections {
   }
 
   opened(connection: ClientConnection): void {
-    if (this.#connections.size === 0) this.#tending = setInterval(this.#tend, tendMs).unref()
+    if (this.#connections.size === 0) this.#tending = setInterval(this.#tend, tendMs / tendParts).unref()
     this.#connections.add(connection)
   }
 
@@ -53,8 +57,14 @@ export class Connections {
     for (const connection of this.#connections) connection.destroy()
   }
 
+  /** Looks at the next part of them, so that everyone has been looked at once in a second. */
   readonly #tend = (): void => {
     const now = performance.now()
-    for (const connection of this.#connections) connection.tend(now)
+    let left = Math.ceil(this.#connections.size / tendParts)
+    for (; left > 0; left -= 1) {
+      const { value: connection, done } = this.#round.next()
+      if (done) return void (this.#round = this.#connections.values())
+      connection.tend(now)
+    }
   }
 }
