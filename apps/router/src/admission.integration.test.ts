@@ -219,3 +219,32 @@ test('a replica that comes back while it lingers keeps its taken slots', async (
   held.releaseAll()
   expect((await Promise.all([first, second])).map(({ status }) => status)).toEqual([200, 200])
 })
+
+test('a service that is flooded keeps what it cannot do to itself: others are answered as ever', async () => {
+  const flooded = await holding()
+  const calm = await app((_request, response) => response.end('calm'))
+  const full = { queueDeadlineMs: 60_000, timeoutMs: 60_000, atMaxScale: true, concurrency: 1 }
+  const { port, leader } = (edge = await startEdge(
+    {
+      hosts: [
+        aHost(),
+        aHost({ host: 'calm.localhost', service: 'calm', targets: [{ revision: 'rev-2', percent: 100 }] }),
+      ],
+      revisions: [
+        aRevision({ ...full, replicas: [aReplica('r1', flooded.port)] }),
+        aRevision({ uid: 'rev-2', service: 'calm', replicas: [aReplica('r2', calm.port)] }),
+      ],
+    },
+    { BERTH_ROUTER_QUEUE_LIMIT: '500' },
+  ))
+  const flood = Array.from({ length: 600 }, () => ask({ port }).catch(() => undefined))
+  await eventually(() => leader.last('demand')?.queued === 500)
+  const answers = await Promise.all(Array.from({ length: 50 }, () => ask({ port, host: 'calm.localhost' })))
+  expect(answers.map(({ status, body }) => `${status} ${body}`)).toEqual(answers.map(() => '200 calm'))
+  // All of that while not one of the flood has moved.
+  expect(flooded.open).toHaveLength(1)
+  expect(leader.last('demand')?.queued).toBe(500)
+  await edge.close()
+  edge = undefined
+  await Promise.all(flood)
+})

@@ -96,6 +96,16 @@ test('limits of the head are those that were set', async () => {
   })
 })
 
+test('an answer tells for how long its connection is kept', async () => {
+  const { port } = await serving((_request, response) => response.end('ok'), {
+    BERTH_ROUTER_IDLE_SECONDS: '20',
+  })
+  const { socket, received } = sending(port, 'GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n')
+  await eventually(() => received().endsWith('ok'))
+  expect(received()).toContain('\r\nKeep-Alive: timeout=20\r\n')
+  socket.destroy()
+})
+
 test('a WebSocket on which nobody speaks is asked to close, and one that is used is not', async () => {
   const webSockets = new WebSocketServer({ noServer: true })
   const { app, port } = await serving(() => undefined, { BERTH_ROUTER_WEBSOCKET_IDLE_SECONDS: '1' })

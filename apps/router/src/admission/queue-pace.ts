@@ -5,6 +5,8 @@ const weight = 0.1
 /** A queue that stands for so long is no burst: more of it would serve nobody better, and everybody later. */
 const burstMs = 10_000
 const standingWaitMs = 1000
+/** The pace is a guess: whoever is let in shall not be refused at the end of the wait after all. */
+const margin = 0.9
 
 /**
  * How fast a queue moves, so that a request is told at once that its wait would be in vain, instead of at its deadline
@@ -35,6 +37,6 @@ export class QueuePace {
   isInVain(size: number, deadlineMs: number, now: number): boolean {
     if (size < smallQueue || this.#intervalMs === undefined) return false
     const longest = now - this.#standsSince > burstMs ? Math.min(deadlineMs, standingWaitMs) : deadlineMs
-    return size * this.#intervalMs > longest
+    return size * this.#intervalMs > longest * margin
   }
 }

@@ -199,7 +199,7 @@ describe('waiting', () => {
     const first = Array.from({ length: 90 }, () => waiting(revision, 0, 1000))
     for (const waiter of first.slice(0, 30)) serveNext(waiter)
     const more = Array.from({ length: 60 }, () => waiting(revision, 0, 1000))
-    expect(more.filter(({ refusal }) => refusal === undefined)).toHaveLength(41)
+    expect(more.filter(({ refusal }) => refusal === undefined)).toHaveLength(31)
     expect(more.at(-1)?.refusal).toEqual({ kind: 'queue-full', atMaxScale: true })
     revision.update(aRevision({ ...route, atMaxScale: false }))
     expect(waiting(revision, 0, 1000).refusal).toBeUndefined()

@@ -30,10 +30,6 @@ export class Slots {
     return this.#mode === 'waiting'
   }
 
-  get isAlone(): boolean {
-    return this.#mode === 'alone'
-  }
-
   /** How many requests the replica may have in flight from here; unlimited for a concurrency of 0. */
   limit(revision: string, replica: string, concurrency: number): number {
     if (concurrency === 0) return Infinity

@@ -16,9 +16,7 @@ import { dateLine } from './http-date.ts'
 
 /** As much as is copied into one piece with the head at less cost than a second piece has. */
 const maxHeldBytes = 12 * 1024
-/** Tells clients for how long a quiet connection stays theirs. */
-const keepsOpen = 'Connection: keep-alive\r\nKeep-Alive: timeout=75\r\n\r\n'
-const closes = 'Connection: close\r\n\r\n'
+const endsConnection = 'Connection: close\r\n\r\n'
 const continues = 'HTTP/1.1 100 Continue\r\n\r\n'
 
 /** How the client finds the end of the body. */
@@ -35,22 +33,20 @@ export class AnswerWriter {
   /** Bytes that the length in the head still promises. */
   #left = 0
   #begun = false
-  #ended = false
   /** The connection ends with this answer: decided before its head is written, or said by how it is framed. */
   closes: boolean
+  readonly #idleSeconds: number
 
-  constructor(socket: Socket, request: RequestHead, closes: boolean) {
+  /** `idleSeconds`: for how long a quiet connection stays the client's. */
+  constructor(socket: Socket, request: RequestHead, options: { closes: boolean; idleSeconds: number }) {
     this.#socket = socket
     this.#request = request
-    this.closes = closes
+    this.closes = options.closes
+    this.#idleSeconds = options.idleSeconds
   }
 
   get begun(): boolean {
     return this.#begun
-  }
-
-  get ended(): boolean {
-    return this.#ended
   }
 
   /** Tells a client that waits for it to send its body. */
@@ -76,7 +72,7 @@ export class AnswerWriter {
     if (!hasDate) head += dateLine()
     this.#frame(status, length)
     if (this.#framing === 'chunks') head += 'Transfer-Encoding: chunked\r\n'
-    this.#head = head + (this.closes ? closes : keepsOpen)
+    this.#head = head + (this.closes ? endsConnection : keepsOpen(this.#idleSeconds))
     this.#begun = true
     flushLater(this)
     return true
@@ -115,7 +111,6 @@ export class AnswerWriter {
 
   /** Gives the last bytes to the socket. Returns false when it has promised more than it got. */
   end(trailers: readonly [string, string][]): boolean {
-    this.#ended = true
     if (this.#framing === 'length' && this.#left > 0) return false
     let last = ''
     if (this.#framing === 'chunks') {
@@ -159,6 +154,18 @@ export class AnswerWriter {
     socket.uncork()
     return takesMore
   }
+}
+
+let keepsOpenFor = 0
+let keepsOpenLines = ''
+
+/** The end of a head behind which another request may follow. */
+function keepsOpen(seconds: number): string {
+  if (seconds !== keepsOpenFor) {
+    keepsOpenFor = seconds
+    keepsOpenLines = `Connection: keep-alive\r\nKeep-Alive: timeout=${seconds}\r\n\r\n`
+  }
+  return keepsOpenLines
 }
 
 function sizeLine(bytes: number): string {

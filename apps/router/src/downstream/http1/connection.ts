@@ -121,6 +121,11 @@ export class Http1Connection implements ClientConnection {
     socket.on('error', endsInClose).on('close', this.#onClose)
   }
 
+  /** For how long it is kept without a request. */
+  get idleSeconds(): number {
+    return this.#limits.idleSeconds
+  }
+
   /** Takes what has come before anybody knew the protocol. */
   read(first: Buffer): void {
     this.#onData(first)

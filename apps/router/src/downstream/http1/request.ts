@@ -34,7 +34,10 @@ export class Http1Request implements Downstream {
   constructor(connection: Http1Connection, head: RequestHead, keepsConnection: boolean) {
     this.head = head
     this.#connection = connection
-    this.#answer = new AnswerWriter(connection.socket, head, !keepsConnection)
+    this.#answer = new AnswerWriter(connection.socket, head, {
+      closes: !keepsConnection,
+      idleSeconds: connection.idleSeconds,
+    })
   }
 
   get peer(): Peer {

@@ -45,10 +45,6 @@ export class Http2Call implements UpstreamCall {
     this.#session = session
   }
 
-  get isOver(): boolean {
-    return this.#isOver
-  }
-
   /** Sends the body, and listens for the answer. */
   run(stream: ClientHttp2Stream): void {
     this.#stream = stream
