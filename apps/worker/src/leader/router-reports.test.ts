@@ -42,6 +42,17 @@ describe('the reports of the routers', () => {
     expect(setUp([]).reports.complete()).toBe(false)
   })
 
+  test('tell for two minutes what a revision answered that is no more', () => {
+    const { reports, clock } = setUp()
+    clock.ms = 1000
+    reports.report('a', aReport({ requests: 30, answers: { requests: 30, failed: 2 } }))
+    reports.forgetRevisions(() => false)
+    expect(reports.answers(revision, 0, 2000)).toEqual({ requests: 30, failed: 2 })
+    clock.ms = 121_001
+    reports.forgetRevisions(() => false)
+    expect(reports.answers(revision, 0, clock.ms)).toEqual({ requests: 0, failed: 0 })
+  })
+
   test('say how long a revision has been idle since its last request', () => {
     const { reports, clock } = setUp()
     clock.ms = 1000

@@ -158,10 +158,16 @@ export function createRouterReports(options: RouterReportsOptions) {
       for (const ofRevision of demands.values()) ofRevision.delete(router)
     },
 
-    /** Drops what is kept about revisions that are no more. */
+    /**
+     * Drops what is kept about revisions that are no more, but not what they answered lately: a rollout is measured by
+     * the revision that it has just replaced.
+     */
     forgetRevisions(keep: (revision: string) => boolean): void {
-      for (const kept of [demands, windows, answers, lastBusyAt])
+      for (const kept of [demands, windows, lastBusyAt])
         for (const revision of kept.keys()) if (!keep(revision)) kept.delete(revision)
+      const oldest = options.now() - answersKeptMs
+      for (const [revision, told] of answers)
+        if ((told.at(-1)?.at ?? -Infinity) < oldest) answers.delete(revision)
     },
   }
 }
